@@ -1,0 +1,2 @@
+//! `csync`: parse, call one verb, exit.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `csyncd`: serves folders.
+fn main() {}

@@ -1,0 +1,25 @@
+//! csync keeps directories the same. One page, the table of contents: every floor and file in reading order.
+//!
+//! Start at `engine::cycle`. The floors and what each may import are in `docs/ARCHITECTURE.md`, enforced by
+//! `tests/architecture.rs`.
+
+pub mod fault;
+
+/// Nouns. No I/O, no clock.
+pub mod model {
+    pub mod entry;
+    pub mod metadata;
+    pub mod path;
+    pub mod row;
+    pub mod version;
+}
+
+/// What the user may choose: pure functions.
+pub mod rules {
+    pub mod filter;
+}
+
+/// The local tree: the only floor that touches a synchronised root.
+pub mod disk {
+    pub mod clock;
+}

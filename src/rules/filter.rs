@@ -1,0 +1,1 @@
+//! Which paths are synchronised, and why a path is not.
