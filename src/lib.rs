@@ -22,4 +22,9 @@ pub mod rules {
 /// The local tree: the only floor that touches a synchronised root.
 pub mod disk {
     pub mod clock;
+    pub mod error;
+    pub mod hash;
+    pub mod listing;
+    pub mod root;
+    pub mod walk;
 }

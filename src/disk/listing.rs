@@ -1,0 +1,371 @@
+//! One directory as it is listed, beside its counterpart in a second tree.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, RawDir, StatxFlags};
+use rustix::io::Errno;
+
+use crate::disk::error::{DiskError, Doing};
+use crate::disk::root::{Root, is_mount, open_file_at, stat_fd, stat_of};
+use crate::model::entry::Kind;
+use crate::model::metadata::Stat;
+use crate::model::path::{PRIVATE_DIR, RelPath};
+
+/// Bytes of names asked for at once.
+const NAMES_BYTES: usize = 64 * 1024;
+/// Largest file of filter rules.
+const RULES_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What a walk asks the filter rules.
+pub trait Scope: Send + Sync {
+    /// Returns the names of the files whose rules hold for the directory that they lie in.
+    fn merge_names(&self) -> Vec<Box<[u8]>>;
+
+    /// Returns the scope for the children of `dir`, in which these merge files were found.
+    ///
+    /// # Errors
+    /// Says which rule is wrong.
+    fn enter(&self, dir: &RelPath, files: &[(Box<[u8]>, Vec<u8>)]) -> Result<Arc<dyn Scope>, String>;
+
+    /// Whether `path` is left out.
+    fn excludes(&self, path: &RelPath, is_dir: bool) -> bool;
+}
+
+/// Two trees and what is wanted of them: all that the listing of one directory needs.
+pub(crate) struct Trees {
+    pub(crate) root: Arc<Root>,
+    pub(crate) beside: Option<Arc<Root>>,
+    pub(crate) cross_mounts: bool,
+    pub(crate) recurse: bool,
+    pub(crate) skip_private: bool,
+    pub(crate) only: Option<Arc<BTreeSet<RelPath>>>,
+}
+
+/// A directory that is to be listed.
+#[derive(Clone)]
+pub(crate) struct Job {
+    /// The rules that hold where it lies.
+    pub(crate) scope: Arc<dyn Scope>,
+    /// Whether it or one above it was selected, so that everything in it is.
+    pub(crate) selected: bool,
+    /// Whether the second tree has a directory there.
+    pub(crate) beside: bool,
+}
+
+/// What is known of a directory once its names were read.
+pub struct DirInfo {
+    /// The rules for its children.
+    pub scope: Arc<dyn Scope>,
+    /// Whether every name in it is known. Nothing may be taken for absent otherwise.
+    pub complete: bool,
+    /// Why it is not complete.
+    pub error: Option<DiskError>,
+    /// What the same directory of the second tree holds and this one lacks, sorted by name.
+    pub only_beside: Vec<(Box<[u8]>, Stat)>,
+    /// Whether every name there is known.
+    pub beside_complete: bool,
+    /// Why that is not so.
+    pub beside_error: Option<DiskError>,
+}
+
+/// A directory with its children, sorted by name.
+pub(crate) struct Listing {
+    pub(crate) stat: Stat,
+    pub(crate) info: Arc<DirInfo>,
+    pub(crate) children: Vec<Child>,
+}
+
+/// One name in a directory.
+pub(crate) enum Child {
+    Entry {
+        path: RelPath,
+        stat: Stat,
+        beside: Option<Stat>,
+        descend: Option<Job>,
+    },
+    Excluded {
+        path: RelPath,
+        stat: Stat,
+        beside: Option<Stat>,
+    },
+    Mount {
+        path: RelPath,
+        stat: Stat,
+    },
+    Unreadable {
+        path: RelPath,
+        error: DiskError,
+    },
+    Unnameable {
+        error: DiskError,
+    },
+}
+
+/// The names of one directory with what stands there.
+#[derive(Default)]
+struct Names {
+    found: Vec<(Box<[u8]>, Result<Look, Errno>)>,
+    error: Option<Errno>,
+}
+
+#[derive(Clone, Copy)]
+struct Look {
+    stat: Stat,
+    mount: bool,
+}
+
+/// Lists `path`.
+///
+/// # Errors
+/// It vanished or is no directory any more. What else goes wrong is told in the listing.
+pub(crate) fn list(trees: &Trees, path: &RelPath, stat: Stat, job: &Job) -> Result<Listing, DiskError> {
+    let dir = match trees.root.open_dir(path) {
+        Ok(dir) => dir,
+        Err(error) if error.is_vanished() || error.is_other_kind() => return Err(error),
+        Err(error) => return Ok(unlisted(stat, job, error)),
+    };
+    // Another directory may have taken the place since the parent was listed: what was opened counts.
+    let stat = stat_fd(&dir).map_err(|source| DiskError::call(Doing::Stat, path, source))?;
+    let names = read_names(&dir);
+    let scope = match enter(&dir, path, &names, job) {
+        Ok(scope) => scope,
+        Err(error) => return Ok(unlisted(stat, job, error)),
+    };
+    let (there, beside_error) = list_beside(trees, path, job);
+    let merger = Merger {
+        trees,
+        path,
+        selected: job.selected,
+        scope: &scope,
+    };
+    let (children, only_beside) = merger.merge(names.found, there);
+    let error = names
+        .error
+        .map(|source| DiskError::call(Doing::List, path, source));
+    let info = Arc::new(DirInfo {
+        scope,
+        complete: error.is_none(),
+        error,
+        only_beside,
+        beside_complete: beside_error.is_none(),
+        beside_error,
+    });
+    Ok(Listing { stat, info, children })
+}
+
+/// Returns the listing of a directory of which no name is known.
+fn unlisted(stat: Stat, job: &Job, error: DiskError) -> Listing {
+    let info = DirInfo {
+        scope: Arc::clone(&job.scope),
+        complete: false,
+        error: Some(error),
+        only_beside: Vec::new(),
+        beside_complete: false,
+        beside_error: None,
+    };
+    Listing {
+        stat,
+        info: Arc::new(info),
+        children: Vec::new(),
+    }
+}
+
+/// Returns what the second tree holds in the same directory, and why that may not be all.
+fn list_beside(trees: &Trees, path: &RelPath, job: &Job) -> (Names, Option<DiskError>) {
+    let Some(beside) = trees.beside.as_ref().filter(|_| job.beside) else {
+        return (Names::default(), None);
+    };
+    match beside.open_dir(path) {
+        Ok(dir) => {
+            let names = read_names(&dir);
+            let unseen = names.found.iter().find_map(|(_, look)| {
+                look.as_ref()
+                    .err()
+                    .copied()
+                    .filter(|errno| *errno != Errno::NOENT)
+            });
+            let error = names
+                .error
+                .or(unseen)
+                .map(|source| DiskError::call(Doing::List, path, source));
+            (names, error)
+        }
+        Err(error) if error.is_vanished() || error.is_other_kind() => (Names::default(), None),
+        Err(error) => (Names::default(), Some(error)),
+    }
+}
+
+/// Returns every name in `dir` with its stat, sorted.
+fn read_names(dir: &OwnedFd) -> Names {
+    let mut names = Names::default();
+    let mut buffer = Vec::<u8>::with_capacity(NAMES_BYTES);
+    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(Errno::INTR) => continue,
+            Err(errno) => {
+                names.error = Some(errno);
+                break;
+            }
+        };
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        // The stamps of a network file system are as fresh as its cache: enough to find what changed.
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        let look = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS).and_then(|statx| {
+            Ok(Look {
+                stat: stat_of(&statx)?,
+                mount: is_mount(&statx),
+            })
+        });
+        names.found.push((name.to_bytes().into(), look));
+    }
+    names.found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    names
+}
+
+/// Returns the scope of the children of `path`, its merge files read.
+fn enter(dir: &OwnedFd, path: &RelPath, names: &Names, job: &Job) -> Result<Arc<dyn Scope>, DiskError> {
+    let mut files = Vec::new();
+    for name in job.scope.merge_names() {
+        if names.found.binary_search_by(|found| found.0.cmp(&name)).is_err() {
+            continue;
+        }
+        let whole: Box<[u8]> = path
+            .join(&name)
+            .map_or_else(|_| name.clone(), |path| path.as_bytes().into());
+        let failed = |source| DiskError::Call {
+            doing: Doing::Read,
+            path: whole.clone(),
+            source,
+        };
+        let (file, stat) = open_file_at(dir.as_fd(), &name).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(RULES_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        if stat.size > RULES_BYTES_MAX || u64::try_from(bytes.len()).is_ok_and(|len| len > RULES_BYTES_MAX) {
+            return Err(DiskError::Rules {
+                path: whole,
+                reason: format!("more than {RULES_BYTES_MAX} bytes"),
+            });
+        }
+        files.push((name, bytes));
+    }
+    let broken = |reason| DiskError::Rules {
+        path: path.as_bytes().into(),
+        reason,
+    };
+    job.scope.enter(path, &files).map_err(broken)
+}
+
+/// Brings the names of both trees together.
+struct Merger<'a> {
+    trees: &'a Trees,
+    path: &'a RelPath,
+    selected: bool,
+    scope: &'a Arc<dyn Scope>,
+}
+
+impl Merger<'_> {
+    fn merge(
+        &self,
+        here: Vec<(Box<[u8]>, Result<Look, Errno>)>,
+        there: Names,
+    ) -> (Vec<Child>, Vec<(Box<[u8]>, Stat)>) {
+        let mut children = Vec::with_capacity(here.len());
+        let mut only_beside = Vec::new();
+        let mut there = there.found.into_iter().peekable();
+        for (name, look) in here {
+            while let Some((other, beside)) = there.next_if(|(other, _)| *other < name) {
+                self.lacking(other, beside, &mut only_beside);
+            }
+            let beside = there
+                .next_if(|(other, _)| *other == name)
+                .and_then(|(_, look)| look.ok());
+            children.extend(self.child(&name, look, beside.map(|look| look.stat)));
+        }
+        for (other, beside) in there {
+            self.lacking(other, beside, &mut only_beside);
+        }
+        (children, only_beside)
+    }
+
+    /// Takes up a name that only the second tree has.
+    fn lacking(&self, name: Box<[u8]>, look: Result<Look, Errno>, only: &mut Vec<(Box<[u8]>, Stat)>) {
+        let Ok(look) = look else { return };
+        if !self.is_private(&name) && self.path.join(&name).is_ok_and(|path| self.wants(&path).0) {
+            only.push((name, look.stat));
+        }
+    }
+
+    fn child(&self, name: &[u8], look: Result<Look, Errno>, beside: Option<Stat>) -> Option<Child> {
+        if self.is_private(name) {
+            return None;
+        }
+        let path = match self.path.join(name) {
+            Ok(path) => path,
+            Err(source) => {
+                let path = [self.path.as_bytes(), b"/", name].concat().into();
+                return Some(Child::Unnameable {
+                    error: DiskError::Name { path, source },
+                });
+            }
+        };
+        let (wanted, selected) = self.wants(&path);
+        if !wanted {
+            return None;
+        }
+        let look = match look {
+            Ok(look) => look,
+            Err(source) => {
+                let error = DiskError::call(Doing::Stat, &path, source);
+                return Some(Child::Unreadable { path, error });
+            }
+        };
+        let stat = look.stat;
+        let is_dir = stat.kind == Kind::Dir;
+        if self.scope.excludes(&path, is_dir) {
+            return Some(Child::Excluded { path, stat, beside });
+        }
+        if is_dir && !self.trees.cross_mounts && (look.mount || stat.dev != self.trees.root.dev()) {
+            return Some(Child::Mount { path, stat });
+        }
+        // A directory that only leads to something selected is entered even where subdirectories are not.
+        let descend = (is_dir && (self.trees.recurse || !selected)).then(|| Job {
+            scope: Arc::clone(self.scope),
+            selected,
+            beside: beside.is_some_and(|stat| stat.kind == Kind::Dir),
+        });
+        Some(Child::Entry {
+            path,
+            stat,
+            beside,
+            descend,
+        })
+    }
+
+    /// Whether `name` is the directory that belongs to csync.
+    fn is_private(&self, name: &[u8]) -> bool {
+        self.trees.skip_private && self.path.is_root() && name == PRIVATE_DIR
+    }
+
+    /// Whether `path` is selected or leads to something selected, and whether all below it is selected.
+    fn wants(&self, path: &RelPath) -> (bool, bool) {
+        let Some(only) = self.trees.only.as_ref().filter(|_| !self.selected) else {
+            return (true, true);
+        };
+        let selected = only.contains(path);
+        let leads = only
+            .range::<RelPath, _>(path..)
+            .find(|next| *next != path)
+            .is_some_and(|next| next.is_below(path));
+        (selected || leads, selected && (self.trees.recurse || !leads))
+    }
+}
