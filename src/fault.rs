@@ -28,6 +28,14 @@ points! {
     StageOpen = "stage-open",
     /// A part of a staged file was written.
     StageWrite = "stage-write",
+    /// A batch of rows is about to begin.
+    IndexBegin = "index-begin",
+    /// A row of a batch was written.
+    IndexWrite = "index-write",
+    /// A batch is written and about to be committed.
+    IndexCommit = "index-commit",
+    /// A batch is durable.
+    IndexCommitted = "index-committed",
 }
 
 /// Kills the process here if a test armed `point`.

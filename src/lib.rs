@@ -28,3 +28,12 @@ pub mod disk {
     pub mod root;
     pub mod walk;
 }
+
+/// The database of a replica.
+pub mod store {
+    pub mod db;
+    pub mod index;
+    pub mod pack;
+    pub mod slots;
+    pub mod span;
+}
