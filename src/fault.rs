@@ -55,7 +55,7 @@ mod armed {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Mutex, OnceLock};
 
-    use super::Point;
+    use crate::fault::Point;
 
     struct Plan {
         target: Option<(String, u64)>,
