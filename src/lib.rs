@@ -31,9 +31,20 @@ pub mod disk {
 
 /// The database of a replica.
 pub mod store {
+    pub mod conflicts;
     pub mod db;
+    pub mod error;
+    pub mod hints;
     pub mod index;
+    pub mod meta;
     pub mod pack;
+    pub mod peer;
+    pub mod query;
+    pub mod remote;
+    #[cfg(test)]
+    mod sample;
     pub mod slots;
     pub mod span;
+    pub mod unpack;
+    pub mod versions;
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use rusqlite_migration::{M, Migrations};
 
 use crate::fault::{self, Point};
 use crate::model::version::ReplicaId;
+use crate::store::error::StoreError;
 use crate::store::pack::PackError;
 use crate::store::slots::Slots;
 
@@ -27,69 +28,6 @@ pub enum Mode {
     Durable,
     /// One transaction that is never committed: a dry run. Starts from the file, or from nothing where there is none.
     Rehearsal,
-}
-
-/// Why a database could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database was written by a newer csync.
-    #[error("{path}: written by a newer csync (format {found}, this one knows {known})")]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The newest format known here.
-        known: i64,
-    },
-    /// The database is damaged. Set it aside and build a new one under a new replica id (R25).
-    #[error("{path}: the database is damaged: {detail}")]
-    Corrupt {
-        /// The database.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
-    /// Another process has the database open.
-    #[error("{path}: in use by another csync")]
-    Locked {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The file is a database of another program, or no regular file.
-    #[error("{path}: not a replica database of csync")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file or its directory could not be looked at or made.
-    #[error("{doing} {path}")]
-    Io {
-        /// What was attempted.
-        doing: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// `SQLite` refused.
-    #[error("{doing} in {path}")]
-    Sql {
-        /// What was attempted.
-        doing: &'static str,
-        /// In which database.
-        path: PathBuf,
-        /// Why it failed.
-        source: rusqlite::Error,
-    },
-    /// A value is larger than the database takes.
-    #[error("{path}: {what} is too large to be recorded")]
-    TooLarge {
-        /// The database.
-        path: PathBuf,
-        /// What is too large.
-        what: String,
-    },
 }
 
 /// How much is live, kept up to date by every write.
@@ -321,7 +259,7 @@ impl Database {
 
     /// Returns the error for what `SQLite` said while `doing`.
     pub(crate) fn sql(&self, doing: &'static str, source: rusqlite::Error) -> StoreError {
-        sql_error(&self.path, doing, source)
+        StoreError::sql(doing, &self.path, source)
     }
 
     /// Returns the error for a stored value that is not valid.
@@ -404,12 +342,14 @@ impl Database {
 
     fn migrate(&mut self) -> Result<(), StoreError> {
         let migrations = Migrations::from_slice(MIGRATIONS);
-        migrations.to_latest(&mut self.conn).map_err(|error| match error {
-            rusqlite_migration::Error::RusqliteError { err, .. } => self.sql("migrate", err),
-            error => StoreError::Corrupt {
+        migrations.to_latest(&mut self.conn).map_err(|source| {
+            if let rusqlite_migration::Error::RusqliteError { err, .. } = source {
+                return self.sql("migrate", err);
+            }
+            StoreError::Migrate {
                 path: self.path.clone(),
-                detail: error.to_string(),
-            },
+                source,
+            }
         })
     }
 
@@ -479,7 +419,7 @@ fn connect(path: &Path, mode: Mode) -> Result<Connection, StoreError> {
             source,
         }
     };
-    let sql = |source| sql_error(path, "open", source);
+    let sql = |source| StoreError::sql("open", path, source);
     let found = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => true,
         Ok(_) => {
@@ -517,14 +457,5 @@ fn connect(path: &Path, mode: Mode) -> Result<Connection, StoreError> {
     }
 }
 
-fn sql_error(path: &Path, doing: &'static str, source: rusqlite::Error) -> StoreError {
-    let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt {
-            path,
-            detail: format!("{doing}: {source}"),
-        },
-        _ => StoreError::Sql { doing, path, source },
-    }
-}
+#[cfg(test)]
+mod tests;

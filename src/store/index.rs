@@ -7,9 +7,11 @@ use rusqlite::{OptionalExtension as _, Params};
 use crate::fault::{self, Point};
 use crate::model::path::RelPath;
 use crate::model::row::Record;
-use crate::store::db::{Database, StoreError};
-use crate::store::pack::{PACKED_MAX, pack_record, unpack_record};
+use crate::store::db::Database;
+use crate::store::error::StoreError;
+use crate::store::pack::pack_record;
 use crate::store::span::Span;
+use crate::store::unpack::unpack_record;
 
 /// Rows that a [`Cursor`] reads at a time.
 const PAGE: usize = 512;
@@ -44,21 +46,14 @@ impl<'d> Index<'d> {
     /// Records `record` at `path`, in the open batch or one of its own.
     ///
     /// # Errors
-    /// The database refuses, or the record is larger than [`PACKED_MAX`].
+    /// The database refuses, or the record is too large.
     pub fn put(&self, path: &RelPath, record: &Record) -> Result<(), StoreError> {
-        let doing = "write a row";
         let sql = "INSERT INTO entry (path, seq, bytes, record) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT (path) DO UPDATE SET seq = excluded.seq, bytes = excluded.bytes, record = excluded.record";
         self.db.batch(|| {
             let key = path.key();
             let packed = pack_record(record, &mut self.db.slots_mut());
-            if packed.len() > PACKED_MAX {
-                let what = format!("the row of {path:?}");
-                return Err(StoreError::TooLarge {
-                    path: self.db.path().to_owned(),
-                    what,
-                });
-            }
+            let packed = self.db.fit(packed, || format!("the row of {path:?}"))?;
             // `SQLite` counts to 2^63; a file cannot be larger, but a peer may say so.
             let new = record
                 .row
@@ -66,9 +61,7 @@ impl<'d> Index<'d> {
                 .map(|live| live.content.value.size().min(i64::MAX.cast_unsigned()));
             let old = self.live_bytes(&key)?;
             self.db
-                .prepare(doing, sql)?
-                .execute((key, record.seq, new, packed))
-                .map_err(|source| self.db.sql(doing, source))?;
+                .execute("write a row", sql, (key, record.seq, new, packed))?;
             self.db.count(old, new);
             fault::pass(Point::IndexWrite);
             Ok(())
@@ -80,14 +73,11 @@ impl<'d> Index<'d> {
     /// # Errors
     /// The database refuses.
     pub fn remove(&self, path: &RelPath) -> Result<(), StoreError> {
-        let doing = "forget a row";
         self.db.batch(|| {
             let key = path.key();
             let old = self.live_bytes(&key)?;
             self.db
-                .prepare(doing, "DELETE FROM entry WHERE path = ?1")?
-                .execute((key,))
-                .map_err(|source| self.db.sql(doing, source))?;
+                .execute("forget a row", "DELETE FROM entry WHERE path = ?1", (key,))?;
             self.db.count(old, None);
             Ok(())
         })
@@ -212,34 +202,17 @@ impl<'d> Index<'d> {
     }
 
     fn ask(&self, sql: &str, params: impl Params) -> Result<bool, StoreError> {
-        let doing = "look for rows";
-        self.db
-            .prepare(doing, sql)?
-            .query_row(params, |row| row.get(0))
-            .map_err(|source| self.db.sql(doing, source))
+        self.db.ask("look for rows", sql, params)
     }
 
     fn select(&self, sql: &str, params: impl Params) -> Result<Vec<(RelPath, Record)>, StoreError> {
-        let doing = "read rows";
-        let fail = |source| self.db.sql(doing, source);
-        let mut statement = self.db.prepare(doing, sql)?;
-        let mut rows = statement.query(params).map_err(fail)?;
         let slots = self.db.slots();
-        let mut found = Vec::new();
-        while let Some(row) = rows.next().map_err(fail)? {
-            let (key, seq) = (row.get_ref(0).map_err(fail)?, row.get(1).map_err(fail)?);
-            let key = key.as_blob().map_err(|error| fail(error.into()))?;
-            let path = RelPath::from_key(key).map_err(|why| self.db.corrupt("a path", why.into()))?;
-            let packed = row
-                .get_ref(2)
-                .map_err(fail)?
-                .as_blob()
-                .map_err(|error| fail(error.into()))?;
-            let record = unpack_record(packed, seq, &slots)
-                .map_err(|why| self.db.corrupt(&format!("the row of {path:?}"), why))?;
-            found.push((path, record));
-        }
-        Ok(found)
+        self.db.query("read rows", sql, params, |fields| {
+            let (path, seq) = (fields.path(0)?, fields.get(1)?);
+            let name = || format!("the row of {path:?}");
+            let record = fields.unpack(2, name, |bytes| unpack_record(bytes, seq, &slots))?;
+            Ok((path, record))
+        })
     }
 }
 

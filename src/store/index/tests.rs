@@ -1,84 +1,6 @@
 use super::*;
-use crate::model::entry::{Content, Digest};
-use crate::model::metadata::{Attributes, Owner, Timestamp};
-use crate::model::row::{Live, Row, State, Tombstone};
-use crate::model::version::{Dot, ReplicaId, VersionVector};
 use crate::store::db::Mode;
-
-const NOW: Timestamp = Timestamp {
-    secs: 1_750_000_000,
-    nanos: 123_456_789,
-};
-
-fn path(bytes: impl AsRef<[u8]>) -> RelPath {
-    RelPath::new(bytes.as_ref()).unwrap()
-}
-
-fn attributes() -> Attributes {
-    Attributes {
-        mode: 0o644,
-        owner: Owner { uid: 1000, gid: 1000 },
-        mtime: NOW,
-    }
-}
-
-fn dot(replica: u8, counter: u64) -> Dot {
-    Dot {
-        replica: ReplicaId([replica; 16]),
-        counter,
-    }
-}
-
-fn live(seq: u64, size: u64) -> Record {
-    let content = Content::File {
-        digest: Digest::of(&seq.to_be_bytes()),
-        size,
-    };
-    let state = State::Live(Live::new(content, attributes(), dot(1, seq), NOW));
-    let vector = VersionVector::from_iter([dot(1, seq), dot(2, seq + 7)]);
-    Record {
-        row: Row {
-            vector,
-            state,
-            losers: Vec::new(),
-        },
-        seq,
-        seen: None,
-        residue: false,
-    }
-}
-
-fn deleted(seq: u64) -> Record {
-    let tombstone = Tombstone {
-        dot: dot(1, seq),
-        deleted_at: NOW,
-        content: Content::Dir,
-        attributes: attributes(),
-        moved_to: None,
-    };
-    let vector = VersionVector::of(dot(1, seq));
-    let row = Row {
-        vector,
-        state: State::Deleted(tombstone),
-        losers: Vec::new(),
-    };
-    Record {
-        row,
-        seq,
-        seen: None,
-        residue: false,
-    }
-}
-
-fn database() -> (tempfile::TempDir, Database) {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Database::open(&dir.path().join("a.db"), Mode::Durable).unwrap();
-    (dir, db)
-}
-
-fn names(rows: &[(RelPath, Record)]) -> Vec<String> {
-    rows.iter().map(|(path, _)| path.to_string()).collect()
-}
+use crate::store::sample::{database, deleted, live, names, path};
 
 #[test]
 fn rows_come_back_in_path_order_and_survive_reopening() {
@@ -134,14 +56,14 @@ fn only_live_rows_are_counted_and_keep_a_directory() {
     let (_dir, db) = database();
     let index = Index::of(&db);
     index.put(&path("d"), &live(1, 5)).unwrap();
-    index.put(&path("d/x"), &deleted(2)).unwrap();
+    index.put(&path("d/x"), &deleted(2, None)).unwrap();
     index.put(&path("d.x"), &live(3, 5)).unwrap();
     assert!(!index.any_live_below(&path("d")).unwrap());
     assert!(index.any_live_below(&RelPath::root()).unwrap());
     index.put(&path("d/y"), &live(4, 5)).unwrap();
     assert!(index.any_live_below(&path("d")).unwrap());
     assert_eq!((index.live_count(), index.live_bytes_total()), (3, 15));
-    index.put(&path("d/y"), &deleted(5)).unwrap();
+    index.put(&path("d/y"), &deleted(5, None)).unwrap();
     index.remove(&path("d.x")).unwrap();
     index.remove(&path("none")).unwrap();
     assert_eq!((index.live_count(), index.live_bytes_total()), (1, 5));
@@ -161,4 +83,61 @@ fn a_failed_batch_leaves_nothing_behind() {
     assert_eq!((index.get(&path("a")).unwrap(), index.live_count()), (None, 0));
     index.put(&path("a"), &live(1, 1)).unwrap();
     assert_eq!(index.get(&path("a")).unwrap(), Some(live(1, 1)));
+}
+
+#[test]
+fn names_that_are_not_utf8_are_kept_byte_by_byte() {
+    let (_dir, db) = database();
+    let index = Index::of(&db);
+    let names: [&[u8]; 3] = [b"\x01", b"caf\xe9/\xff\xfe", &[0xff; 255]];
+    for (seq, name) in (1..).zip(names) {
+        index.put(&path(name), &live(seq, 0)).unwrap();
+    }
+    let rows = index.page(None, None, 10).unwrap();
+    assert_eq!(rows.iter().map(|(path, _)| path.as_bytes()).collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn a_cursor_keeps_its_order_while_rows_are_written() {
+    let (_dir, db) = database();
+    let index = Index::of(&db);
+    let name = |n: u64| path(format!("d{:03}/f{n:05}", n / 50));
+    db.batch(|| (0..3000).step_by(2).try_for_each(|n| index.put(&name(n), &live(n, 1)))).unwrap();
+    let mut seen: Vec<RelPath> = Vec::new();
+    for row in index.cursor(None) {
+        let (path, record) = row.unwrap();
+        // Rows before and behind the place come and go meanwhile.
+        if record.seq % 2 == 0 {
+            index.put(&name(record.seq + 1), &live(record.seq + 1, 1)).unwrap();
+            if record.seq >= 100 {
+                index.remove(&name(record.seq - 100)).unwrap();
+            }
+        }
+        seen.push(path);
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b));
+    let old = seen.iter().filter(|path| path.as_bytes().last().is_some_and(|b| b % 2 == 0)).count();
+    assert_eq!(old, 1500, "no row that stood there all the time is left out");
+}
+
+#[test]
+fn changed_rows_come_in_path_order_whether_few_or_many() {
+    let (_dir, db) = database();
+    let index = Index::of(&db);
+    let count = 2 * u64::try_from(SORTED_MAX).unwrap();
+    // The later half of the sequence lies at even places of the path order.
+    let seq = |n: u64| if n % 2 == 0 { count / 2 + n / 2 + 1 } else { n / 2 + 1 };
+    db.batch(|| (0..count).try_for_each(|n| index.put(&path(format!("{n:05}")), &live(seq(n), 1)))).unwrap();
+    for since in [0, count / 2 - 1, count - 3, count] {
+        let mut seqs = Vec::new();
+        let mut last = None;
+        loop {
+            let page = index.changed_since(since, last.as_ref(), 700).unwrap();
+            let Some((path, _)) = page.last() else { break };
+            last = Some(path.clone());
+            seqs.extend(page.iter().map(|(_, record)| record.seq));
+        }
+        let expected: Vec<u64> = (0..count).map(seq).filter(|seq| *seq > since).collect();
+        assert!(seqs == expected, "since {since}: {} of {} rows", seqs.len(), expected.len());
+    }
 }

@@ -60,4 +60,5 @@ CREATE TABLE kept (
     details BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX kept_path ON kept (path, replaced_secs, replaced_nanos);
+CREATE INDEX kept_age ON kept (replaced_secs, replaced_nanos);
 CREATE INDEX kept_digest ON kept (digest) WHERE digest IS NOT NULL;

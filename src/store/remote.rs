@@ -1,0 +1,144 @@
+//! Rows of the peer that we have not taken yet.
+
+use rusqlite::Params;
+
+use crate::fault::{self, Point};
+use crate::model::path::RelPath;
+use crate::model::row::Row;
+use crate::store::db::Database;
+use crate::store::error::StoreError;
+use crate::store::pack::pack_row;
+use crate::store::span::Span;
+use crate::store::unpack::unpack_row;
+
+/// The peer's rows that differ from ours and wait to be applied, in path order.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote<'d> {
+    db: &'d Database,
+}
+
+impl<'d> Remote<'d> {
+    /// Returns the peer's rows in `db`.
+    #[must_use]
+    pub fn of(db: &'d Database) -> Self {
+        Self { db }
+    }
+
+    /// Returns the row that waits at `path`.
+    ///
+    /// # Errors
+    /// The database refuses or is damaged.
+    pub fn get(&self, path: &RelPath) -> Result<Option<Row>, StoreError> {
+        let mut rows = self.select("SELECT path, row FROM remote WHERE path = ?1", (path.key(),))?;
+        Ok(rows.pop().map(|(_, row)| row))
+    }
+
+    /// Lets `row` wait at `path`, in the open batch or one of its own.
+    ///
+    /// # Errors
+    /// The database refuses, or the row is too large.
+    pub fn put(&self, path: &RelPath, row: &Row) -> Result<(), StoreError> {
+        self.db.batch(|| {
+            let packed = pack_row(row, &mut self.db.slots_mut());
+            let packed = self.db.fit(packed, || format!("the peer's row of {path:?}"))?;
+            let moved_to = row
+                .tombstone()
+                .and_then(|tombstone| tombstone.moved_to.as_ref())
+                .map(RelPath::key);
+            self.db.execute(
+                "write a row of the peer",
+                "INSERT OR REPLACE INTO remote (path, gone, moved_to, row) VALUES (?1, ?2, ?3, ?4)",
+                (path.key(), row.tombstone().is_some(), moved_to, packed),
+            )?;
+            fault::pass(Point::IndexWrite);
+            Ok(())
+        })
+    }
+
+    /// Forgets the row at `path`: it was taken, or is not wanted.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn remove(&self, path: &RelPath) -> Result<(), StoreError> {
+        let sql = "DELETE FROM remote WHERE path = ?1";
+        self.db
+            .execute("forget a row of the peer", sql, (path.key(),))
+            .map(drop)
+    }
+
+    /// Forgets all rows.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        self.db
+            .execute("forget the rows of the peer", "DELETE FROM remote", ())
+            .map(drop)
+    }
+
+    /// Returns at most `limit` rows in path order, those after `after`.
+    ///
+    /// # Errors
+    /// The database refuses or is damaged.
+    pub fn page(&self, after: Option<&RelPath>, limit: usize) -> Result<Vec<(RelPath, Row)>, StoreError> {
+        let span = after.map_or_else(Span::all, |after| Span::all().after(after));
+        let sql = "SELECT path, row FROM remote WHERE path >= ?1 AND path < ?2 ORDER BY path LIMIT ?3";
+        self.select(sql, (span.low, span.high, limit))
+    }
+
+    /// Returns at most `limit` rows against path order, those before `before`: children come before their parent.
+    ///
+    /// # Errors
+    /// The database refuses or is damaged.
+    pub fn page_back(
+        &self,
+        before: Option<&RelPath>,
+        limit: usize,
+    ) -> Result<Vec<(RelPath, Row)>, StoreError> {
+        let span = before.map_or_else(Span::all, |before| Span::all().before(before));
+        let sql = "SELECT path, row FROM remote WHERE path >= ?1 AND path < ?2 ORDER BY path DESC LIMIT ?3";
+        self.select(sql, (span.low, span.high, limit))
+    }
+
+    /// Returns the tombstones that say that their entry went to `path`, in path order.
+    ///
+    /// # Errors
+    /// The database refuses or is damaged.
+    pub fn moved_to(&self, path: &RelPath) -> Result<Vec<(RelPath, Row)>, StoreError> {
+        self.select(
+            "SELECT path, row FROM remote WHERE moved_to = ?1 ORDER BY path",
+            (path.key(),),
+        )
+    }
+
+    /// Returns how many rows wait. Reads all keys.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn count(&self) -> Result<u64, StoreError> {
+        self.db
+            .ask("count the rows of the peer", "SELECT count(*) FROM remote", ())
+    }
+
+    /// Returns how many of them are deletions, renames not counted (S14). Reads the keys of these alone.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn count_deletes(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM remote WHERE gone = 1 AND moved_to IS NULL";
+        self.db.ask("count the deletions of the peer", sql, ())
+    }
+
+    fn select(&self, sql: &str, params: impl Params) -> Result<Vec<(RelPath, Row)>, StoreError> {
+        let slots = self.db.slots();
+        self.db.query("read rows of the peer", sql, params, |fields| {
+            let path = fields.path(0)?;
+            let name = || format!("the peer's row of {path:?}");
+            let row = fields.unpack(1, name, |bytes| unpack_row(bytes, &slots))?;
+            Ok((path, row))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
