@@ -16,7 +16,17 @@ pub mod model {
 
 /// What the user may choose: pure functions.
 pub mod rules {
+    pub mod conflict;
     pub mod filter;
+}
+
+/// Decisions: values in, values out.
+pub mod plan {
+    pub mod decide;
+    pub mod detect;
+    pub mod guard;
+    pub mod merge;
+    pub mod moves;
 }
 
 /// The local tree: the only floor that touches a synchronised root.
