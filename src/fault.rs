@@ -24,10 +24,72 @@ macro_rules! points {
 }
 
 points! {
+    /// The new marker was written beside the old one.
+    MarkerWritten = "marker-written",
+    /// The new marker took its name.
+    MarkerRenamed = "marker-renamed",
     /// A staged file was opened.
     StageOpen = "stage-open",
     /// A part of a staged file was written.
     StageWrite = "stage-write",
+    /// A staged symlink, directory or special file was made.
+    StageMade = "stage-made",
+    /// The bytes of a staged file were compared with the digest expected.
+    VerifyDigest = "verify-digest",
+    /// Owner and group were set.
+    AttributesOwner = "attributes-owner",
+    /// The mode was set.
+    AttributesMode = "attributes-mode",
+    /// The modification time was set.
+    AttributesTime = "attributes-time",
+    /// A staged file was made durable.
+    FlushStaged = "flush-staged",
+    /// A new entry is about to get its name.
+    PublishNew = "publish-new",
+    /// A new entry got its name.
+    PublishDone = "publish-done",
+    /// A staged entry has its name in the stage.
+    ExchangeNamed = "exchange-named",
+    /// A staged entry was marked as one that may be exchanged.
+    ExchangeMarked = "exchange-marked",
+    /// A staged entry and its target changed places.
+    ExchangeDone = "exchange-done",
+    /// Without exchange: the old entry has a second name in the stage.
+    ExchangeLinked = "exchange-linked",
+    /// Without exchange: the new entry took the place of the old one.
+    ExchangeReplaced = "exchange-replaced",
+    /// What came out of an exchange was looked at.
+    DisplacedCheck = "displaced-check",
+    /// An exchange was undone.
+    DisplacedBack = "displaced-back",
+    /// What was displaced is kept or removed; the mark still stands.
+    DisplacedGone = "displaced-gone",
+    /// Something is about to be moved into the version store.
+    KeepMove = "keep-move",
+    /// Something was moved into the version store.
+    KeepMoved = "keep-moved",
+    /// A kept file with other links was copied.
+    KeepCopied = "keep-copied",
+    /// Something to be removed was taken from its path.
+    RemoveMoved = "remove-moved",
+    /// Something was removed.
+    RemoveDone = "remove-done",
+    /// A directory was removed.
+    RemoveDir = "remove-dir",
+    /// A directory was made.
+    MakeDir = "make-dir",
+    /// An entry was moved to its new path.
+    RenameDone = "rename-done",
+    /// A directory is about to be made durable.
+    DirectoryFlush = "directory-flush",
+    /// A directory was made durable.
+    DirectoryFlushed = "directory-flushed",
+    /// Something left in the stage was looked at.
+    RecoverFound = "recover-found",
+    /// A displaced entry was moved into the version store.
+    RecoverKept = "recover-kept",
+    /// A leftover was removed from the stage.
+    RecoverCleared = "recover-cleared",
     /// A batch of rows is about to begin.
     IndexBegin = "index-begin",
     /// A row of a batch was written.

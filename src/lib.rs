@@ -31,11 +31,17 @@ pub mod plan {
 
 /// The local tree: the only floor that touches a synchronised root.
 pub mod disk {
+    pub mod attributes;
     pub mod clock;
+    pub mod copy;
     pub mod error;
     pub mod hash;
+    pub mod kept;
     pub mod listing;
+    pub mod mark;
+    pub mod private;
     pub mod root;
+    pub mod stage;
     pub mod walk;
 }
 

@@ -1,7 +1,6 @@
 //! The digest of a file that others may be writing.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -118,7 +117,7 @@ fn hash_into(root: &Root, path: &RelPath, buffer: &mut [u8]) -> Result<Hashed, H
 }
 
 /// Returns the digest and the number of the bytes from the present position of `file` to its end.
-pub(crate) fn digest_of(file: &mut File, buffer: &mut [u8]) -> rustix::io::Result<(Digest, u64)> {
+pub(crate) fn digest_of(file: &mut impl Read, buffer: &mut [u8]) -> rustix::io::Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut size = 0u64;
     loop {

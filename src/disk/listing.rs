@@ -64,12 +64,15 @@ pub struct DirInfo {
     /// Why it is not complete.
     pub error: Option<DiskError>,
     /// What the same directory of the second tree holds and this one lacks, sorted by name.
-    pub only_beside: Vec<(Box<[u8]>, Stat)>,
+    pub only_beside: OnlyBeside,
     /// Whether every name there is known.
     pub beside_complete: bool,
     /// Why that is not so.
     pub beside_error: Option<DiskError>,
 }
+
+/// Names with what stands there.
+pub type OnlyBeside = Vec<(Box<[u8]>, Stat)>;
 
 /// A directory with its children, sorted by name.
 pub(crate) struct Listing {
@@ -104,10 +107,13 @@ pub(crate) enum Child {
     },
 }
 
+/// A name and what stands there.
+type Found = (Box<[u8]>, Result<Look, Errno>);
+
 /// The names of one directory with what stands there.
 #[derive(Default)]
 struct Names {
-    found: Vec<(Box<[u8]>, Result<Look, Errno>)>,
+    found: Vec<Found>,
     error: Option<Errno>,
 }
 
@@ -274,11 +280,8 @@ struct Merger<'a> {
 }
 
 impl Merger<'_> {
-    fn merge(
-        &self,
-        here: Vec<(Box<[u8]>, Result<Look, Errno>)>,
-        there: Names,
-    ) -> (Vec<Child>, Vec<(Box<[u8]>, Stat)>) {
+    /// Returns the children, and what only the second tree has.
+    fn merge(&self, here: Vec<Found>, there: Names) -> (Vec<Child>, OnlyBeside) {
         let mut children = Vec::with_capacity(here.len());
         let mut only_beside = Vec::new();
         let mut there = there.found.into_iter().peekable();
@@ -298,7 +301,7 @@ impl Merger<'_> {
     }
 
     /// Takes up a name that only the second tree has.
-    fn lacking(&self, name: Box<[u8]>, look: Result<Look, Errno>, only: &mut Vec<(Box<[u8]>, Stat)>) {
+    fn lacking(&self, name: Box<[u8]>, look: Result<Look, Errno>, only: &mut OnlyBeside) {
         let Ok(look) = look else { return };
         if !self.is_private(&name) && self.path.join(&name).is_ok_and(|path| self.wants(&path).0) {
             only.push((name, look.stat));

@@ -140,23 +140,38 @@ impl Root {
         Ok(target.into_bytes().into_boxed_slice())
     }
 
-    /// Resolves `path` beneath the root, in several steps where one call cannot take it whole.
-    fn open_beneath(&self, path: &RelPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let mut rest = path.as_bytes();
-        let mut step: Option<OwnedFd> = None;
-        while rest.len() > STEP_BYTES_MAX {
-            let end = rest[..STEP_BYTES_MAX]
-                .iter()
-                .rposition(|b| *b == b'/')
-                .ok_or(Errno::NAMETOOLONG)?;
-            let from = step.as_ref().unwrap_or(&self.dir).as_fd();
-            let next = open_at(from, &rest[..end], OFlags::PATH | OFlags::DIRECTORY)?;
-            step = Some(next);
-            rest = &rest[end + 1..];
-        }
-        let from = step.as_ref().unwrap_or(&self.dir).as_fd();
-        open_at(from, if rest.is_empty() { b"." } else { rest }, flags)
+    /// Returns the directory `dir`, whose path is `path`, as a root of its own.
+    pub(crate) fn of(dir: OwnedFd, path: PathBuf) -> rustix::io::Result<Self> {
+        let stat = stat_fd(&dir)?;
+        Ok(Self { dir, path, stat })
     }
+
+    /// Resolves `path` beneath the root.
+    fn open_beneath(&self, path: &RelPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        open_beneath(self.fd(), path, flags)
+    }
+}
+
+/// Resolves `path` beneath `dir`, in several steps where one call cannot take it whole.
+pub(crate) fn open_beneath(
+    dir: BorrowedFd<'_>,
+    path: &RelPath,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let mut rest = path.as_bytes();
+    let mut step: Option<OwnedFd> = None;
+    while rest.len() > STEP_BYTES_MAX {
+        let end = rest[..STEP_BYTES_MAX]
+            .iter()
+            .rposition(|b| *b == b'/')
+            .ok_or(Errno::NAMETOOLONG)?;
+        let from = step.as_ref().map_or(dir, OwnedFd::as_fd);
+        let next = open_at(from, &rest[..end], OFlags::PATH | OFlags::DIRECTORY)?;
+        step = Some(next);
+        rest = &rest[end + 1..];
+    }
+    let from = step.as_ref().map_or(dir, OwnedFd::as_fd);
+    open_at(from, if rest.is_empty() { b"." } else { rest }, flags)
 }
 
 /// Returns what `path` names beneath `dir`, no symlink followed in any component.

@@ -205,7 +205,7 @@ impl Walk {
                 dir: None,
             });
         };
-        match self.shared.fetch(&path, stat, job) {
+        match self.shared.fetch(&path, stat, &job) {
             Ok(listing) => {
                 self.stack.push(Frame {
                     path: path.clone(),
@@ -293,7 +293,7 @@ impl Shared {
     }
 
     /// Returns the listing of `path`: the one made ahead, or one made now.
-    fn fetch(&self, path: &RelPath, stat: Stat, job: Job) -> Result<Listing, DiskError> {
+    fn fetch(&self, path: &RelPath, stat: Stat, job: &Job) -> Result<Listing, DiskError> {
         let mut ahead = self.lock();
         ahead.pending.remove(path);
         while ahead.busy.contains(path) {
@@ -306,7 +306,7 @@ impl Shared {
             return listing;
         }
         drop(ahead);
-        let listing = list(&self.trees, path, stat, &job);
+        let listing = list(&self.trees, path, stat, job);
         self.announce(&mut self.lock(), &listing);
         listing
     }

@@ -116,9 +116,11 @@ fn every_entry_comes_once_in_path_order_whatever_the_threads_and_the_window() {
                 ..options()
             };
             let walked: Vec<_> = Walk::new(open(tree.path()), None, options)
-                .map(|step| match step {
-                    Step::Entry(entry) => entry.path,
-                    _ => panic!("case {case}"),
+                .map(|step| {
+                    let Step::Entry(entry) = step else {
+                        panic!("case {case}")
+                    };
+                    entry.path
                 })
                 .collect();
             assert_eq!(
