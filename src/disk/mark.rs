@@ -77,8 +77,14 @@ pub(crate) fn read(stage: BorrowedFd<'_>, entry: &[u8]) -> rustix::io::Result<Op
 }
 
 fn parse_digest(label: &[u8]) -> Option<Digest> {
-    let bytes = data_encoding::HEXLOWER.decode(label).ok()?;
-    Some(Digest(bytes.try_into().ok()?))
+    let mut digest = Digest([0; 32]);
+    if label.len() != 2 * digest.0.len() {
+        return None;
+    }
+    for (byte, pair) in digest.0.iter_mut().zip(label.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::disk::error::{DiskError, Doing};
-use crate::disk::root::{Root, open_at, stat_at, stat_fd};
+use crate::disk::root::{Root, open_at, open_file_at, stat_at, stat_fd};
 use crate::fault::{Point, pass};
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
@@ -119,11 +119,11 @@ impl Private {
     }
 
     /// Removes the private directory if nothing is staged or kept in it and it has no marker. Returns whether it is
-    /// gone. A lock held by this run goes with it.
+    /// gone. The file of a lock that this run holds goes with it.
     ///
     /// # Errors
     /// The system refused, other than for something that is still there.
-    pub fn remove_if_empty(self, root: &Root, lock: Option<Lock>) -> Result<bool, DiskError> {
+    pub fn remove_if_empty(self, root: &Root, lock: Option<&Lock>) -> Result<bool, DiskError> {
         let parts = [(STAGE, ".csync/stage"), (KEPT, ".csync/kept")];
         for (name, shown) in parts {
             if !remove(&self.dir, name, AtFlags::REMOVEDIR, shown)? {
@@ -137,7 +137,7 @@ impl Private {
         if lock.is_some() {
             remove(&self.dir, LOCK, AtFlags::empty(), ".csync/lock")?;
         }
-        remove(&root.fd(), PRIVATE_DIR, AtFlags::REMOVEDIR, ".csync")
+        remove(root.fd(), PRIVATE_DIR, AtFlags::REMOVEDIR, ".csync")
     }
 
     /// Returns the bytes of the marker, if there is one.
@@ -146,7 +146,7 @@ impl Private {
     /// It is no regular file, larger than 64 KiB, or cannot be read.
     pub fn read_marker(&self) -> Result<Option<Vec<u8>>, DiskError> {
         let failed = |source| failed(Doing::Read, ".csync/marker", source);
-        let (file, _) = match crate::disk::root::open_file_at(&self.dir, MARKER) {
+        let (file, _) = match open_file_at(&self.dir, MARKER) {
             Ok(open) => open,
             Err(Errno::NOENT) => return Ok(None),
             Err(source) => return Err(failed(source)),
@@ -349,7 +349,7 @@ mod tests {
         assert!(Private::open_existing(&root).unwrap().is_none());
         let private = Private::open_or_create(&root).unwrap();
         let lock = private.lock().unwrap();
-        assert_eq!(private.remove_if_empty(&root, Some(lock)), Ok(true));
+        assert_eq!(private.remove_if_empty(&root, Some(&lock)), Ok(true));
         assert_eq!(std::fs::read_dir(tree.path()).unwrap().count(), 0);
     }
 

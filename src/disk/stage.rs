@@ -14,7 +14,7 @@ use crate::disk::copy::{CopyError, copy_file, copy_stream};
 use crate::disk::error::{DiskError, Doing};
 use crate::disk::mark;
 use crate::disk::private::Private;
-use crate::disk::root::{Root, open_at, stat_fd};
+use crate::disk::root::{Root, open_at, stat_at, stat_fd};
 use crate::fault::{Point, pass};
 use crate::model::entry::{Content, Digest, Kind};
 use crate::model::metadata::{Attributes, Stat};
@@ -365,9 +365,7 @@ impl Staged {
         let failed = |source| DiskError::call(Doing::Stat, &self.target, source);
         match (&self.file, &self.name) {
             (Some(file), _) => stat_fd(file).map_err(failed),
-            (None, Some(name)) => {
-                crate::disk::root::stat_at(self.private.stage(), name.as_bytes()).map_err(failed)
-            }
+            (None, Some(name)) => stat_at(self.private.stage(), name.as_bytes()).map_err(failed),
             (None, None) => Err(failed(Errno::BADF)),
         }
     }

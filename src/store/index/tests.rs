@@ -94,7 +94,10 @@ fn names_that_are_not_utf8_are_kept_byte_by_byte() {
         index.put(&path(name), &live(seq, 0)).unwrap();
     }
     let rows = index.page(None, None, 10).unwrap();
-    assert_eq!(rows.iter().map(|(path, _)| path.as_bytes()).collect::<Vec<_>>(), names);
+    assert_eq!(
+        rows.iter().map(|(path, _)| path.as_bytes()).collect::<Vec<_>>(),
+        names
+    );
 }
 
 #[test]
@@ -102,13 +105,20 @@ fn a_cursor_keeps_its_order_while_rows_are_written() {
     let (_dir, db) = database();
     let index = Index::of(&db);
     let name = |n: u64| path(format!("d{:03}/f{n:05}", n / 50));
-    db.batch(|| (0..3000).step_by(2).try_for_each(|n| index.put(&name(n), &live(n, 1)))).unwrap();
+    db.batch(|| {
+        (0..3000)
+            .step_by(2)
+            .try_for_each(|n| index.put(&name(n), &live(n, 1)))
+    })
+    .unwrap();
     let mut seen: Vec<RelPath> = Vec::new();
     for row in index.cursor(None) {
         let (path, record) = row.unwrap();
         // Rows before and behind the place come and go meanwhile.
         if record.seq % 2 == 0 {
-            index.put(&name(record.seq + 1), &live(record.seq + 1, 1)).unwrap();
+            index
+                .put(&name(record.seq + 1), &live(record.seq + 1, 1))
+                .unwrap();
             if record.seq >= 100 {
                 index.remove(&name(record.seq - 100)).unwrap();
             }
@@ -116,7 +126,10 @@ fn a_cursor_keeps_its_order_while_rows_are_written() {
         seen.push(path);
     }
     assert!(seen.is_sorted_by(|a, b| a < b));
-    let old = seen.iter().filter(|path| path.as_bytes().last().is_some_and(|b| b % 2 == 0)).count();
+    let old = seen
+        .iter()
+        .filter(|path| path.as_bytes().last().is_some_and(|b| b % 2 == 0))
+        .count();
     assert_eq!(old, 1500, "no row that stood there all the time is left out");
 }
 
@@ -126,8 +139,15 @@ fn changed_rows_come_in_path_order_whether_few_or_many() {
     let index = Index::of(&db);
     let count = 2 * u64::try_from(SORTED_MAX).unwrap();
     // The later half of the sequence lies at even places of the path order.
-    let seq = |n: u64| if n % 2 == 0 { count / 2 + n / 2 + 1 } else { n / 2 + 1 };
-    db.batch(|| (0..count).try_for_each(|n| index.put(&path(format!("{n:05}")), &live(seq(n), 1)))).unwrap();
+    let seq = |n: u64| {
+        if n % 2 == 0 {
+            count / 2 + n / 2 + 1
+        } else {
+            n / 2 + 1
+        }
+    };
+    db.batch(|| (0..count).try_for_each(|n| index.put(&path(format!("{n:05}")), &live(seq(n), 1))))
+        .unwrap();
     for since in [0, count / 2 - 1, count - 3, count] {
         let mut seqs = Vec::new();
         let mut last = None;
@@ -138,6 +158,11 @@ fn changed_rows_come_in_path_order_whether_few_or_many() {
             seqs.extend(page.iter().map(|(_, record)| record.seq));
         }
         let expected: Vec<u64> = (0..count).map(seq).filter(|seq| *seq > since).collect();
-        assert!(seqs == expected, "since {since}: {} of {} rows", seqs.len(), expected.len());
+        assert!(
+            seqs == expected,
+            "since {since}: {} of {} rows",
+            seqs.len(),
+            expected.len()
+        );
     }
 }
