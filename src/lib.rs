@@ -29,6 +29,11 @@ pub mod plan {
     pub mod moves;
 }
 
+/// The settings file as typed values.
+pub mod config {
+    pub mod quantity;
+}
+
 /// The local tree: the only floor that touches a synchronised root.
 pub mod disk {
     pub mod attributes;
@@ -63,4 +68,21 @@ pub mod store {
     pub mod span;
     pub mod unpack;
     pub mod versions;
+}
+
+/// Where deciding meets acting.
+pub mod engine {
+    pub mod options;
+    pub mod report;
+}
+
+/// The command line.
+pub mod cli {
+    pub mod args;
+    pub mod failure;
+    pub mod flags;
+    pub mod operand;
+    pub mod refused;
+    pub mod render;
+    pub mod summary;
 }

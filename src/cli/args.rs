@@ -1,0 +1,623 @@
+//! Verbs and their operands: the command line as a typed [`Invocation`].
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ArgMatches;
+use clap::{Arg, ArgAction, Command, value_parser};
+use clap_complete::Shell;
+
+use crate::cli::failure::{Failure, Number};
+use crate::cli::{flags, operand, refused};
+use crate::engine::options::Options;
+use crate::model::path::escape;
+use crate::rules::conflict::Side;
+
+/// What the user asked for.
+#[derive(Debug)]
+pub struct Invocation {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// The verb with its operands.
+    pub verb: Verb,
+}
+
+/// A verb with its operands.
+#[derive(Debug)]
+pub enum Verb {
+    /// `push SRC… DEST` and `pull SRC… DEST`: the same between local paths.
+    Transfer(Transfer),
+    /// `sync A B`.
+    Sync(Pair),
+    /// `diff A B`.
+    Diff(Pair),
+    /// `verify ROOT`.
+    Verify {
+        /// A root that csync keeps.
+        root: PathBuf,
+        /// `--deep`: contents are read again.
+        deep: bool,
+        /// How to show it.
+        listing: Listing,
+    },
+    /// `conflicts [ROOT]`.
+    Conflicts {
+        /// Only of this root.
+        root: Option<PathBuf>,
+        /// How to show it.
+        listing: Listing,
+    },
+    /// `resolve ID|PATH…`.
+    Resolve {
+        /// Ids of conflicts, or paths at which there are some.
+        targets: Vec<OsString>,
+        /// Which side stays.
+        how: Resolution,
+        /// How to show it.
+        listing: Listing,
+    },
+    /// `versions PATH`.
+    Versions {
+        /// A path inside a root.
+        path: PathBuf,
+        /// How to show it.
+        listing: Listing,
+    },
+    /// `restore PATH[@ID] [--to DIR]`.
+    Restore {
+        /// What to restore; without an id the latest version.
+        version: Versioned,
+        /// A directory to fill instead of the live tree.
+        to: Option<PathBuf>,
+        /// How to show it.
+        listing: Listing,
+    },
+    /// `cat PATH@ID`.
+    Cat(Versioned),
+    /// `init [--name NAME]`.
+    Init {
+        /// This node's name; else the host's.
+        name: Option<String>,
+    },
+    /// `id`.
+    Id {
+        /// `--toml`: the two lines for the config of others.
+        toml: bool,
+    },
+    /// `config check`.
+    ConfigCheck,
+    /// `config show`.
+    ConfigShow,
+    /// `completions SHELL`.
+    Completions(Shell),
+}
+
+/// Operands of `push` and `pull`.
+#[derive(Debug)]
+pub struct Transfer {
+    /// `push` or `pull`, for messages.
+    pub verb: &'static str,
+    /// At least one; a trailing slash in the bytes means the contents.
+    pub sources: Vec<PathBuf>,
+    /// The destination.
+    pub dest: PathBuf,
+    /// All flags.
+    pub options: Options,
+}
+
+/// Operands of `sync` and `diff`: slashes do not matter.
+#[derive(Debug)]
+pub struct Pair {
+    /// Side 1.
+    pub one: PathBuf,
+    /// Side 2.
+    pub two: PathBuf,
+    /// All flags.
+    pub options: Options,
+}
+
+/// How a listing is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listing {
+    /// `--json`.
+    pub json: bool,
+    /// `--raw-names`.
+    pub raw_names: bool,
+}
+
+/// What `resolve` does with a conflict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// `--local`, or `--take 1|2`: this side's content stays.
+    Take(Side),
+    /// `--newest`: the later content stays.
+    Newest,
+    /// `--both`: both stay, the loser beside the winner.
+    Both,
+    /// `--diff`: shows only.
+    Diff,
+}
+
+/// `PATH[@ID]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Versioned {
+    /// The path.
+    pub path: PathBuf,
+    /// The id of a version.
+    pub id: Option<String>,
+}
+
+/// Returns the grammar of the command line; `completions` is made of it.
+#[must_use]
+pub fn command() -> Command {
+    let root = Command::new("csync")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keeps directories the same, in both directions, and loses nothing")
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .arg(help())
+        .arg(path_flag("config", "FILE", "The config to use"))
+        .arg(path_flag(
+            "state-dir",
+            "DIR",
+            "Where this node keeps its key and databases",
+        ));
+    let root = transfer_verbs(root);
+    let root = version_verbs(root);
+    refused::declare_verbs(node_verbs(root))
+}
+
+fn transfer_verbs(root: Command) -> Command {
+    let transfer = |name: &'static str, about: &'static str| {
+        verb(name, about)
+            .args_override_self(true)
+            .arg(operands("PATH", "SRC… DEST"))
+    };
+    let flagged = |command| refused::declare_flags(flags::declare(command));
+    root.subcommand(flagged(transfer(
+        "push",
+        "Make DEST what SRC is; deletes only with --delete",
+    )))
+    .subcommand(flagged(transfer(
+        "pull",
+        "Make DEST what SRC is; deletes only with --delete",
+    )))
+    .subcommand(flagged(transfer(
+        "sync",
+        "Carry changes both ways between two roots A and B",
+    )))
+    .subcommand(flagged(transfer(
+        "diff",
+        "List what differs between A and B; exit 0 or 40",
+    )))
+}
+
+fn version_verbs(root: Command) -> Command {
+    let resolve = listing(verb(
+        "resolve",
+        "Settle conflicts; what loses is kept as a version",
+    ))
+    .arg(operands("ID|PATH", "Ids of conflicts, or paths"))
+    .arg(flag("local", "Side 1 stays"))
+    .arg(
+        Arg::new("take")
+            .long("take")
+            .value_name("PEER")
+            .help("This side stays: 1 or 2"),
+    )
+    .arg(flag("newest", "The later content stays"))
+    .arg(flag("both", "Both stay, one under a name of its own"))
+    .arg(flag("diff", "Show how the sides differ, settle nothing"))
+    .arg(flag("merge", "").hide(true));
+    let restore = listing(verb("restore", "Bring back an old version"))
+        .arg(operands(
+            "PATH[@ID]",
+            "What to bring back; without an id the latest version",
+        ))
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Put it into DIR"),
+        )
+        .arg(Arg::new("at").long("at").value_name("TIME").hide(true));
+    root.subcommand(
+        listing(verb(
+            "verify",
+            "Compare a root with what csync recorded of it; exit 0 or 40",
+        ))
+        .arg(operands("ROOT", "A root that csync keeps"))
+        .arg(flag("deep", "Read every content again"))
+        .arg(Arg::new("peer").long("peer").value_name("PEER").hide(true)),
+    )
+    .subcommand(listing(verb("conflicts", "List open conflicts")).arg(operands("ROOT", "Only of this root")))
+    .subcommand(resolve)
+    .subcommand(
+        listing(verb("versions", "List old versions"))
+            .arg(operands("PATH", "A path inside a root"))
+            .arg(flag("deleted", "").hide(true)),
+    )
+    .subcommand(restore)
+    .subcommand(
+        verb("cat", "Write an old version to standard output").arg(operands("PATH@ID", "Which version")),
+    )
+}
+
+fn node_verbs(root: Command) -> Command {
+    let name = Arg::new("name")
+        .long("name")
+        .value_name("NAME")
+        .value_parser(NonEmptyStringValueParser::new());
+    let shell = Arg::new("shell")
+        .value_name("SHELL")
+        .required(true)
+        .value_parser(value_parser!(Shell));
+    root.subcommand(
+        verb("init", "Make this node's key and config where there are none")
+            .arg(name.help("This node's name")),
+    )
+    .subcommand(
+        verb("id", "Print this node's key").arg(flag("toml", "As lines for the config of other nodes")),
+    )
+    .subcommand(
+        verb("config", "Look at the config")
+            .subcommand_required(true)
+            .subcommand(verb("check", "List every problem of the config"))
+            .subcommand(verb("show", "Print the config as csync reads it")),
+    )
+    .subcommand(verb("completions", "Print a completion script").arg(shell))
+}
+
+fn verb(name: &'static str, about: &'static str) -> Command {
+    Command::new(name)
+        .about(about)
+        .disable_help_flag(true)
+        .arg(help())
+}
+
+fn help() -> Arg {
+    Arg::new("help")
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Print help")
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn path_flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help(help)
+}
+
+/// Operands are counted by [`parse`], whose messages can say what is missing.
+fn operands(name: &'static str, help: &'static str) -> Arg {
+    Arg::new("operands")
+        .value_name(name)
+        .help(help)
+        .num_args(0..)
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(OsString))
+}
+
+fn listing(command: Command) -> Command {
+    command
+        .arg(flag("json", "One JSON object on standard output"))
+        .arg(flag("raw-names", "File names as they are, unescaped"))
+}
+
+/// What the command line comes to when it is no invocation.
+#[derive(Debug)]
+pub enum Stop {
+    /// Help or version was asked for: this text, on standard output, and success.
+    Told(String),
+    /// No verb: the help, on standard error, and exit code 1.
+    NoVerb(String),
+    /// The command line is wrong.
+    Wrong(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Wrong(failure)
+    }
+}
+
+/// Returns what `argv`, program name first, asks for.
+///
+/// # Errors
+/// Help is wanted, or the command line is wrong.
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
+    let matches = command()
+        .try_get_matches_from(argv)
+        .map_err(|error| stop(&error))?;
+    let Some((name, given)) = matches.subcommand() else {
+        return Err(Stop::NoVerb(command().render_help().to_string()));
+    };
+    let verb = match name {
+        "push" => Verb::Transfer(transfer("push", given)?),
+        "pull" => Verb::Transfer(transfer("pull", given)?),
+        "sync" => Verb::Sync(pair("sync", given)?),
+        "diff" => Verb::Diff(pair("diff", given)?),
+        "verify" => {
+            not_yet(given, &["peer"])?;
+            let root = operand::local(&one(given, "verify", "ROOT")?)?;
+            Verb::Verify {
+                root,
+                deep: given.get_flag("deep"),
+                listing: shown(given)?,
+            }
+        }
+        "conflicts" => Verb::Conflicts {
+            root: at_most_one(given, "conflicts", "ROOT")?,
+            listing: shown(given)?,
+        },
+        "resolve" => resolve(given)?,
+        "versions" => {
+            not_yet(given, &["deleted"])?;
+            let path = operand::local(&one(given, "versions", "PATH")?)?;
+            Verb::Versions {
+                path,
+                listing: shown(given)?,
+            }
+        }
+        "restore" => {
+            not_yet(given, &["at"])?;
+            let version = versioned(&one(given, "restore", "PATH@ID")?)?;
+            Verb::Restore {
+                version,
+                to: given.get_one::<PathBuf>("to").cloned(),
+                listing: shown(given)?,
+            }
+        }
+        "cat" => cat(given)?,
+        "init" => Verb::Init {
+            name: given.get_one::<String>("name").cloned(),
+        },
+        "id" => Verb::Id {
+            toml: given.get_flag("toml"),
+        },
+        "config" if given.subcommand_name() == Some("show") => Verb::ConfigShow,
+        "config" => Verb::ConfigCheck,
+        "completions" => match given.get_one::<Shell>("shell") {
+            Some(shell) => Verb::Completions(*shell),
+            None => return Err(count_failure("completions", "SHELL").into()),
+        },
+        later => return Err(refused::later_verb(later).into()),
+    };
+    let place = |name: &str| path_of(&matches, name);
+    Ok(Invocation {
+        config: place("config"),
+        state_dir: place("state-dir"),
+        verb,
+    })
+}
+
+fn path_of(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
+    matches.get_one::<PathBuf>(name).cloned()
+}
+
+fn transfer(verb: &'static str, matches: &ArgMatches) -> Result<Transfer, Failure> {
+    refused::check(matches)?;
+    for id in ["conflict", "force"] {
+        if matches.contains_id(id) {
+            return Err(
+                Failure::usage(Number::Usage, format!("--{id} is a flag of sync, not of {verb}"))
+                    .fix(format!("leave it out, or use csync sync A B --{id} …")),
+            );
+        }
+    }
+    let mut paths = given(matches);
+    let Some(dest) = paths.pop() else {
+        return Err(count_failure(verb, "SRC… DEST"));
+    };
+    if paths.is_empty() {
+        let dest = escape(dest.as_bytes());
+        return Err(Failure::usage(
+            Number::Usage,
+            format!("csync {verb} {dest}: there is no destination"),
+        )
+        .fix(format!(
+            "csync {verb} {dest} DEST; for a listing, csync {verb} -ni {dest} EMPTY-DIR"
+        )));
+    }
+    let options = flags::options(matches)?;
+    let sources = paths
+        .iter()
+        .map(|path| operand::local(path))
+        .collect::<Result<_, _>>()?;
+    Ok(Transfer {
+        verb,
+        sources,
+        dest: operand::local(&dest)?,
+        options,
+    })
+}
+
+fn pair(verb: &'static str, matches: &ArgMatches) -> Result<Pair, Failure> {
+    refused::check(matches)?;
+    let [one, two] =
+        <[OsString; 2]>::try_from(given(matches)).map_err(|_given| count_failure(verb, "A B"))?;
+    let options = flags::options(matches)?;
+    Ok(Pair {
+        one: operand::local(&one)?,
+        two: operand::local(&two)?,
+        options,
+    })
+}
+
+fn resolve(matches: &ArgMatches) -> Result<Verb, Failure> {
+    not_yet(matches, &["merge"])?;
+    let targets = given(matches);
+    if targets.is_empty() {
+        return Err(
+            Failure::usage(Number::Usage, "csync resolve wants ID or PATH").fix("csync conflicts lists them")
+        );
+    }
+    let mut chosen: Vec<(&str, Resolution)> = [
+        ("local", Resolution::Take(Side::One)),
+        ("newest", Resolution::Newest),
+        ("both", Resolution::Both),
+        ("diff", Resolution::Diff),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| matches.get_flag(flag))
+    .collect();
+    match matches.get_one::<String>("take").map(String::as_str) {
+        None => {}
+        Some("1") => chosen.push(("take", Resolution::Take(Side::One))),
+        Some("2") => chosen.push(("take", Resolution::Take(Side::Two))),
+        Some(peer) => {
+            let peer = escape(peer.as_bytes());
+            return Err(
+                Failure::usage(Number::Value, format!("--take {peer}: there is no such peer"))
+                    .fix("the peers of csync sync A B are called 1 and 2"),
+            );
+        }
+    }
+    match chosen.as_slice() {
+        [(_, how)] => Ok(Verb::Resolve {
+            targets,
+            how: *how,
+            listing: shown(matches)?,
+        }),
+        [] => Err(
+            Failure::usage(Number::Usage, "csync resolve must be told which side stays")
+                .fix("add one of --local, --take 1|2, --newest, --both, or --diff to look first"),
+        ),
+        [(first, _), (second, _), ..] => Err(Failure::usage(
+            Number::Conflicting,
+            format!("--{first} and --{second} exclude each other"),
+        )
+        .fix(format!("leave out --{first} or --{second}"))),
+    }
+}
+
+fn cat(matches: &ArgMatches) -> Result<Verb, Failure> {
+    let version = versioned(&one(matches, "cat", "PATH@ID")?)?;
+    if version.id.is_none() {
+        let path = escape(version.path.as_os_str().as_bytes());
+        return Err(
+            Failure::usage(Number::Usage, format!("csync cat {path}: no version is named")).fix(format!(
+                "csync versions {path} lists them; then csync cat {path}@ID"
+            )),
+        );
+    }
+    Ok(Verb::Cat(version))
+}
+
+/// Splits `PATH@ID` at its last `@` if letters and digits follow; `PATH@` is a path that ends like an id.
+fn versioned(operand: &OsStr) -> Result<Versioned, Failure> {
+    let bytes = operand.as_bytes();
+    let (path, id) = match bytes.iter().rposition(|b| *b == b'@') {
+        Some(at) if at > 0 && bytes[at + 1..].iter().all(u8::is_ascii_alphanumeric) => (
+            &bytes[..at],
+            String::from_utf8_lossy(&bytes[at + 1..]).into_owned(),
+        ),
+        Some(_) | None => (bytes, String::new()),
+    };
+    let path = operand::local(OsStr::from_bytes(path))?;
+    Ok(Versioned {
+        path,
+        id: (!id.is_empty()).then_some(id),
+    })
+}
+
+fn shown(matches: &ArgMatches) -> Result<Listing, Failure> {
+    let listing = Listing {
+        json: matches.get_flag("json"),
+        raw_names: matches.get_flag("raw-names"),
+    };
+    if listing.json && listing.raw_names {
+        return Err(Failure::usage(
+            Number::Conflicting,
+            "--json and --raw-names exclude each other: JSON must be UTF-8",
+        )
+        .fix("leave out --json or --raw-names"));
+    }
+    Ok(listing)
+}
+
+fn given(matches: &ArgMatches) -> Vec<OsString> {
+    matches
+        .get_many::<OsString>("operands")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}
+
+fn one(matches: &ArgMatches, verb: &str, wanted: &str) -> Result<OsString, Failure> {
+    let [operand] =
+        <[OsString; 1]>::try_from(given(matches)).map_err(|_given| count_failure(verb, wanted))?;
+    Ok(operand)
+}
+
+fn at_most_one(matches: &ArgMatches, verb: &str, wanted: &str) -> Result<Option<PathBuf>, Failure> {
+    match given(matches).as_slice() {
+        [] => Ok(None),
+        [operand] => operand::local(operand).map(Some),
+        [_, _, ..] => Err(count_failure(verb, &format!("at most one {wanted}"))),
+    }
+}
+
+fn count_failure(verb: &str, wanted: &str) -> Failure {
+    Failure::usage(Number::Usage, format!("csync {verb} wants {wanted}"))
+        .fix(format!("csync {verb} --help shows how"))
+}
+
+fn not_yet(matches: &ArgMatches, flags: &[&str]) -> Result<(), Failure> {
+    let given = |flag: &&&str| {
+        matches
+            .value_source(flag)
+            .is_some_and(|source| source == clap::parser::ValueSource::CommandLine)
+    };
+    match flags.iter().find(given) {
+        Some(flag) => Err(
+            Failure::usage(Number::Later, format!("--{flag} comes in a later version"))
+                .fix(format!("leave out --{flag}")),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Tells clap's error in the form of all others.
+fn stop(error: &clap::Error) -> Stop {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Stop::Told(error.to_string());
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        Some(_) | None => None,
+    };
+    let plain = error.render().to_string();
+    let first = plain.lines().next().unwrap_or_default();
+    let message = escape(first.strip_prefix("error: ").unwrap_or(first).as_bytes());
+    let near = text(ContextKind::SuggestedArg)
+        .or_else(|| text(ContextKind::SuggestedSubcommand))
+        .or_else(|| text(ContextKind::SuggestedValue));
+    let fix = match (
+        near,
+        text(ContextKind::ValidValue).or_else(|| text(ContextKind::ValidSubcommand)),
+    ) {
+        (Some(near), _) => format!("did you mean {near}?"),
+        (None, Some(valid)) if !valid.is_empty() => format!("wanted one of {valid}"),
+        (None, _) => "csync --help lists the verbs, csync VERB --help its flags".to_owned(),
+    };
+    Stop::Wrong(Failure::usage(Number::Usage, message).fix(fix))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! What a run did, and how it tells while it runs. Plain data: filled by the engine, shown by `cli`.
+
+use crate::model::path::RelPath;
+
+/// A path that could not be treated. The run goes on with the others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Skipped {
+    /// The path below its root.
+    pub path: RelPath,
+    /// Why, for people; one line.
+    pub why: String,
+}
+
+/// A conflict this run made; both contents are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MadeConflict {
+    /// The id by which `resolve` takes it.
+    pub id: String,
+    /// Where it is.
+    pub path: RelPath,
+    /// What was done, for people: `1 kept, 2 is version 4f1c`.
+    pub note: String,
+}
+
+/// A plan that the delete guard stopped. Nothing of it was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Entries it would have deleted.
+    pub deletes: u64,
+    /// Of so many.
+    pub of: u64,
+    /// The bound it broke.
+    pub limit: u64,
+}
+
+/// Entries of the source, by kind; rsync's "Number of files".
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub dirs: u64,
+    /// Symlinks.
+    pub links: u64,
+    /// Devices.
+    pub devices: u64,
+    /// FIFOs and sockets.
+    pub specials: u64,
+}
+
+impl Tally {
+    /// Returns the number of entries of all kinds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.files + self.dirs + self.links + self.devices + self.specials
+    }
+}
+
+/// What happened that an exit code must tell. Several may be true: `cli::failure::worst` orders them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Troubles {
+    /// A signal ended the run (20).
+    pub interrupted: bool,
+    /// The local disk failed or is full, and the run could not go on (11).
+    pub disk: bool,
+    /// Some paths could not be treated, or a source could not be read whole (23).
+    pub partial: bool,
+    /// Source entries vanished while they were read (24).
+    pub vanished: bool,
+    /// `diff` or `verify` found a difference (40, as conflicts are).
+    pub differs: bool,
+}
+
+/// What a run did. Counters of entries; sizes in bytes.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Report {
+    /// Entries seen in the source, or in both roots of a `sync`.
+    pub seen: Tally,
+    /// Entries made.
+    pub created: Tally,
+    /// Entries whose content or attributes were changed.
+    pub updated: u64,
+    /// Entries deleted.
+    pub deleted: Tally,
+    /// Entries that moved, without their content being written.
+    pub renamed: u64,
+    /// Regular files whose content was written.
+    pub transferred: u64,
+    /// Conflicts made by this run.
+    pub conflicts: Vec<MadeConflict>,
+    /// Conflicts of earlier runs that are still open.
+    pub conflicts_open: u64,
+    /// The plan that was stopped, if one was.
+    pub held: Option<Held>,
+    /// Paths left out, and why.
+    pub skipped: Vec<Skipped>,
+    /// Sum of the sizes of the regular files seen.
+    pub bytes_total: u64,
+    /// Sum of the sizes of the files whose content was written.
+    pub bytes_transferred: u64,
+    /// Content bytes that left a source in this run.
+    pub bytes_sent: u64,
+    /// Content bytes that were written in this run.
+    pub bytes_received: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// What the exit code must tell.
+    pub troubles: Troubles,
+}
+
+/// One line of `-i`: what happens, or in a dry run would happen, to a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// rsync's eleven characters, or a word such as `*deleting`; shorter ones are padded when shown.
+    pub code: String,
+    /// The path as the user sees it: below the destination, of a directory without its trailing `/`.
+    pub path: RelPath,
+    /// Whether the path is a directory, shown with a trailing `/`.
+    pub dir: bool,
+    /// Raw bytes that follow the path: ` -> target`, or a note.
+    pub suffix: Vec<u8>,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Entries seen so far.
+    pub scanned: u64,
+    /// Content bytes to write; grows while the scan goes on.
+    pub bytes_planned: u64,
+    /// Content bytes written.
+    pub bytes_done: u64,
+}
+
+/// Who is told while a run goes on. Called in the order of events, from one thread at a time.
+pub trait Observer: Send {
+    /// One line of `-i`. Unchanged entries are only told at level 2.
+    fn item(&mut self, item: &Item);
+
+    /// How far the run is; called often, so it must be cheap. `path` is what is being written.
+    fn progress(&mut self, progress: Progress, path: Option<&RelPath>);
+
+    /// Something the user should know that is no failure; one line, names already escaped.
+    fn warning(&mut self, text: &str);
+}
+
+/// An observer that is told nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn item(&mut self, _item: &Item) {}
+    fn progress(&mut self, _progress: Progress, _path: Option<&RelPath>) {}
+    fn warning(&mut self, _text: &str) {}
+}
