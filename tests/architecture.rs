@@ -55,7 +55,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("blake3", &["model", "disk"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("data_encoding", &["model", "transport", "cli"]),
+    ("data_encoding", &["store", "transport", "engine", "cli"]),
     ("getrandom", &["disk", "store", "transport", "engine"]),
     ("indicatif", &["cli"]),
     ("jiff", &["rules", "cli"]),
@@ -331,16 +331,13 @@ fn long_files(sources: &[Source]) -> Vec<String> {
 fn declared(library: &str) -> BTreeSet<String> {
     let mut floor = None;
     let mut modules = BTreeSet::new();
-    for line in without_comments(library).lines().map(str::trim) {
-        if let Some(name) = line
-            .strip_prefix("pub mod ")
-            .and_then(|rest| rest.strip_suffix(" {"))
-        {
+    for line in without_comments(library)
+        .lines()
+        .map(|line| line.trim().trim_start_matches("pub "))
+    {
+        if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {")) {
             floor = Some(name.to_owned());
-        } else if let Some(name) = line
-            .strip_prefix("pub mod ")
-            .and_then(|rest| rest.strip_suffix(';'))
-        {
+        } else if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
             modules.insert(
                 floor
                     .as_ref()
