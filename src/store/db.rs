@@ -7,8 +7,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _};
 use rusqlite_migration::{M, Migrations};
 
 use crate::fault::{self, Point};
@@ -20,6 +21,13 @@ use crate::store::slots::Slots;
 const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("sql/0001_index.sql"))];
 /// The number in the file's header that says whose database this is: "csyn".
 const APPLICATION_ID: i64 = 0x6373_796e;
+/// One process per replica, which also spares the shared memory file; lengths inside pages are checked when read.
+const CAREFUL: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;
+    PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;";
+/// A commit must outlive a power cut, because renames follow it (S8). `NORMAL` would do for what a scan finds again
+/// (observations, hints), but batches of a thousand rows hide the difference.
+const DURABLE: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;";
 
 /// Whether what is written stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -276,64 +284,61 @@ impl Database {
             .map_err(|source| self.sql(doing, source))
     }
 
-    fn configure(&self) -> Result<(), StoreError> {
+    /// Makes the connection careful, and a durable one a log with a flush at each commit.
+    fn configure(&mut self) -> Result<(), StoreError> {
         let doing = "open";
-        let set = |name: &str, value: &dyn rusqlite::ToSql| {
-            self.conn
-                .pragma_update_and_check(None, name, value, |_| Ok(()))
-                .or_else(|error| {
-                    if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    }
-                })
-                .map_err(|source| self.sql(doing, source))
+        let careful = |conn: &Connection| {
+            conn.busy_timeout(Duration::ZERO)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+            conn.set_prepared_statement_cache_capacity(64);
+            conn.execute_batch(CAREFUL)
         };
-        self.conn
-            .busy_timeout(Duration::ZERO)
-            .map_err(|source| self.sql(doing, source))?;
-        for (config, on) in [
-            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-        ] {
-            self.conn
-                .set_db_config(config, on)
-                .map_err(|source| self.sql(doing, source))?;
+        careful(&self.conn).map_err(|source| self.unreadable(source))?;
+        let old = self.format()? < known_format();
+        match self.mode {
+            Mode::Durable => self.run(doing, DURABLE),
+            // Its tables must be brought to the newest format, which a rehearsal may do to a copy alone.
+            Mode::Rehearsal if old => {
+                let copied = Connection::open_in_memory().and_then(|mut copy| {
+                    Backup::new(&self.conn, &mut copy)?.run_to_completion(1024, Duration::ZERO, None)?;
+                    careful(&copy).map(|()| copy)
+                });
+                self.conn = copied.map_err(|source| self.sql("copy", source))?;
+                Ok(())
+            }
+            Mode::Rehearsal => Ok(()),
         }
-        self.conn.set_prepared_statement_cache_capacity(64);
-        // Exclusive: one process per replica, and no shared memory file.
-        set("locking_mode", &"EXCLUSIVE")?;
-        set("cell_size_check", &true)?;
-        set("temp_store", &"MEMORY")?;
-        set("cache_size", &-65_536)?;
-        if self.is_ours()? && self.mode == Mode::Rehearsal {
-            return Ok(());
-        }
-        set("journal_mode", &"WAL")?;
-        // A commit must outlive a power cut, because renames follow it (S8). NORMAL would do for what a scan can find
-        // again (observations, hints), but one log keeps both.
-        set("synchronous", &"FULL")?;
-        set("journal_size_limit", &(64 << 20))
     }
 
-    /// Whether the file is a replica database; a new, empty one is not yet.
-    fn is_ours(&self) -> Result<bool, StoreError> {
-        let number = |sql: &str| {
+    /// Returns the error for what `SQLite` said before it had read the header and the table of tables.
+    fn unreadable(&self, source: rusqlite::Error) -> StoreError {
+        if source.sqlite_error_code() == Some(ErrorCode::Unknown) {
+            // Nothing is wrong with the statement; what is in the file makes no sense.
+            return StoreError::Corrupt {
+                path: self.path.clone(),
+                detail: source.to_string(),
+            };
+        }
+        self.sql("open", source)
+    }
+
+    /// Returns the format of the file; 0 for a new, empty one.
+    fn format(&self) -> Result<i64, StoreError> {
+        let number = |sql: &str| -> Result<i64, StoreError> {
             self.conn
-                .query_row(sql, [], |row| row.get::<_, i64>(0))
-                .map_err(|source| self.sql("open", source))
+                .query_row(sql, [], |row| row.get(0))
+                .map_err(|source| self.unreadable(source))
         };
-        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        let found = number("PRAGMA user_version")?;
+        let (found, known) = (number("PRAGMA user_version")?, known_format());
         match number("PRAGMA application_id")? {
             APPLICATION_ID if found > known => Err(StoreError::Newer {
                 path: self.path.clone(),
                 found,
                 known,
             }),
-            APPLICATION_ID => Ok(true),
-            0 if found == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(false),
+            APPLICATION_ID => Ok(found),
+            0 if found == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(0),
             _ => Err(StoreError::Foreign {
                 path: self.path.clone(),
             }),
@@ -411,6 +416,11 @@ impl Database {
     }
 }
 
+/// Returns the newest format that is known here: the number of migrations.
+fn known_format() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 fn connect(path: &Path, mode: Mode) -> Result<Connection, StoreError> {
     let io = |doing| {
         move |source| StoreError::Io {
@@ -448,13 +458,22 @@ fn connect(path: &Path, mode: Mode) -> Result<Connection, StoreError> {
             Connection::open(path).map_err(sql)
         }
         (Mode::Rehearsal, true) => {
+            let left = log_of(path).metadata().is_ok_and(|log| log.len() > 0);
             let conn = Connection::open(path).map_err(sql)?;
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            // What an unclean stop left in the log stays there.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, left)
                 .map_err(sql)?;
             Ok(conn)
         }
         (Mode::Rehearsal, false) => Connection::open_in_memory().map_err(sql),
     }
+}
+
+/// Returns where `SQLite` keeps the log of the database at `path`.
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 #[cfg(test)]

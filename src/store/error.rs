@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{Error, ErrorCode};
 
 /// Why a database could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum StoreError {
         /// In which database.
         path: PathBuf,
         /// Why it failed.
-        source: rusqlite::Error,
+        source: Error,
     },
     /// The tables could not be brought to the newest format.
     #[error("bring {path} to the newest format")]
@@ -78,8 +78,17 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns the error for what `SQLite` said of the database at `path` while `doing`.
-    pub(crate) fn sql(doing: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+    pub(crate) fn sql(doing: &'static str, path: &Path, source: Error) -> Self {
         let path = path.to_owned();
+        if let Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..) = source
+        {
+            return Self::Corrupt {
+                path,
+                detail: format!("{doing}: {source}"),
+            };
+        }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt {

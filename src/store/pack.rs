@@ -1,6 +1,7 @@
 //! The compact form of rows: what the index stores in one column.
 //!
-//! Integers are little-endian base 128 of at most ten bytes, signed ones zigzag; replica ids are slot numbers. What
+//! Integers are little-endian base 128 of at most ten bytes, signed ones zigzag, nanoseconds four bytes; replica ids
+//! are slot numbers. What
 //! usually repeats (the dots of one creation, the stat that says what the row says) is one bit of a flag byte.
 //! The layout is in `docs/STORE.md`.
 
@@ -28,7 +29,8 @@ pub(crate) const OTHER_ATTRIBUTES: u8 = 1 << 2;
 pub(crate) const OTHER_CONTENT: u8 = 1 << 3;
 pub(crate) const RDEV: u8 = 1 << 4;
 pub(crate) const LINKS: u8 = 1 << 5;
-pub(crate) const RECORD_FLAGS: u8 = (1 << 6) - 1;
+pub(crate) const OTHER_CTIME: u8 = 1 << 6;
+pub(crate) const RECORD_FLAGS: u8 = (1 << 7) - 1;
 
 /// Why some bytes are no packed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +145,7 @@ impl<'s> Packer<'s> {
     /// Writes a moment that is probably near `base`.
     fn time_near(&mut self, time: Timestamp, base: Timestamp) {
         self.signed(time.secs.wrapping_sub(base.secs));
-        self.number(time.nanos.into());
+        self.out.extend_from_slice(&time.nanos.to_le_bytes());
     }
 
     /// Writes a dot.
@@ -196,6 +198,16 @@ impl<'s> Packer<'s> {
         vector.slots().for_each(|dot| self.dot(dot));
     }
 
+    /// Writes a dot that is probably the newest of its slot in `vector`: then the slot alone.
+    fn dot_within(&mut self, dot: Dot, vector: &VersionVector) {
+        let older = vector.get(dot.replica) != dot.counter;
+        let number = self.slots.number(dot.replica) as u64;
+        self.number(number << 1 | u64::from(older));
+        if older {
+            self.number(dot.counter);
+        }
+    }
+
     fn row(&mut self, row: &Row) {
         let losers = if row.losers.is_empty() { 0 } else { LOSERS };
         match &row.state {
@@ -211,11 +223,11 @@ impl<'s> Packer<'s> {
                 self.vector(&row.vector);
                 self.content(&live.content.value);
                 self.attributes(live.attributes());
-                self.dot(live.content.dot);
+                self.dot_within(live.content.dot, &row.vector);
                 parts
                     .iter()
                     .filter(|(dot, _)| *dot != live.content.dot)
-                    .for_each(|(dot, _)| self.dot(*dot));
+                    .for_each(|(dot, _)| self.dot_within(*dot, &row.vector));
                 self.time(live.recorded);
                 if let Some(origin) = &live.moved_from {
                     self.bytes(origin.path.as_bytes());
@@ -228,7 +240,7 @@ impl<'s> Packer<'s> {
                 self.vector(&row.vector);
                 self.content(&tombstone.content);
                 self.attributes(tombstone.attributes);
-                self.dot(tombstone.dot);
+                self.dot_within(tombstone.dot, &row.vector);
                 self.time(tombstone.deleted_at);
                 if let Some(path) = &tombstone.moved_to {
                     self.bytes(path.as_bytes());
@@ -254,17 +266,20 @@ impl<'s> Packer<'s> {
             (!same_content, OTHER_CONTENT),
             (stat.rdev != 0, RDEV),
             (stat.links != 1, LINKS),
+            (stat.ctime != stat.attributes.mtime, OTHER_CTIME),
         ];
         self.byte(flags.iter().fold(
             SEEN | residue,
             |all, (set, flag)| if *set { all | flag } else { all },
         ));
         self.time_near(*at, moment);
-        self.time_near(stat.ctime, *at);
         self.number(stat.ino);
         self.number(stat.dev);
         if attributes != stat.attributes {
             self.attributes(stat.attributes);
+        }
+        if stat.ctime != stat.attributes.mtime {
+            self.time_near(stat.ctime, *at);
         }
         if !same_content {
             self.kind(stat.kind);

@@ -6,8 +6,8 @@ use crate::model::path::{PATH_BYTES_MAX, RelPath};
 use crate::model::row::{Live, Loser, Origin, Record, Row, Seen, Stamped, State, Tombstone};
 use crate::model::version::{Dot, SLOTS_MAX, VersionVector};
 use crate::store::pack::{
-    DELETED, KINDS, LINKS, LOSERS, MODE_DOT, MOVED, MTIME_DOT, OTHER_ATTRIBUTES, OTHER_CONTENT, OWNER_DOT,
-    PACKED_MAX, PackError, RDEV, RECORD_FLAGS, RESIDUE, ROW_FLAGS, SEEN, kind_tag, replicated,
+    DELETED, KINDS, LINKS, LOSERS, MODE_DOT, MOVED, MTIME_DOT, OTHER_ATTRIBUTES, OTHER_CONTENT, OTHER_CTIME,
+    OWNER_DOT, PACKED_MAX, PackError, RDEV, RECORD_FLAGS, RESIDUE, ROW_FLAGS, SEEN, kind_tag, replicated,
 };
 use crate::store::slots::Slots;
 
@@ -170,7 +170,7 @@ impl<'b> Unpacker<'b> {
 
     fn time_near(&mut self, base: Timestamp) -> Result<Timestamp, PackError> {
         let secs = base.secs.wrapping_add(self.signed()?);
-        let nanos = self.small()?;
+        let nanos = u32::from_le_bytes(self.array()?);
         if nanos >= 1_000_000_000 {
             Err(PackError::Range)
         } else {
@@ -215,7 +215,7 @@ impl<'b> Unpacker<'b> {
         Ok(match self.kind()? {
             Kind::Dir => Content::Dir,
             Kind::File => Content::File {
-                digest: self.digest()?,
+                digest: Digest(self.array()?),
                 size: self.number()?,
             },
             Kind::Symlink => Content::Symlink(self.bytes(PATH_BYTES_MAX)?.into()),
@@ -240,10 +240,8 @@ impl<'b> Unpacker<'b> {
             .ok_or(PackError::Tag)
     }
 
-    fn digest(&mut self) -> Result<Digest, PackError> {
-        let mut digest = [0; 32];
-        digest.copy_from_slice(self.take(32)?);
-        Ok(Digest(digest))
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], PackError> {
+        self.take(N)?.try_into().or(Err(PackError::Short))
     }
 
     /// Reads a loser of a conflict.
@@ -275,6 +273,17 @@ impl<'b> Unpacker<'b> {
         Ok(vector)
     }
 
+    fn dot_within(&mut self, vector: &VersionVector) -> Result<Dot, PackError> {
+        let number = self.number()?;
+        let replica = self.slots.replica(number >> 1).ok_or(PackError::Slot)?;
+        let counter = if number & 1 == 0 {
+            vector.get(replica)
+        } else {
+            self.number()?
+        };
+        Ok(Dot { replica, counter })
+    }
+
     fn row(&mut self) -> Result<Row, PackError> {
         let flags = self.byte()?;
         if flags & !ROW_FLAGS != 0
@@ -285,9 +294,9 @@ impl<'b> Unpacker<'b> {
         let vector = self.vector()?;
         let content = self.content()?;
         let attributes = self.attributes()?;
-        let dot = self.dot()?;
+        let dot = self.dot_within(&vector)?;
         let state = if flags & DELETED == 0 {
-            State::Live(self.live(flags, content, attributes, dot)?)
+            State::Live(self.live(flags, &vector, content, attributes, dot)?)
         } else {
             let deleted_at = self.time()?;
             let moved_to = if flags & MOVED == 0 {
@@ -318,11 +327,18 @@ impl<'b> Unpacker<'b> {
     fn live(
         &mut self,
         flags: u8,
+        vector: &VersionVector,
         content: Content,
         attributes: Attributes,
         dot: Dot,
     ) -> Result<Live, PackError> {
-        let mut own = |flag: u8| if flags & flag == 0 { Ok(dot) } else { self.dot() };
+        let mut own = |flag: u8| {
+            if flags & flag == 0 {
+                Ok(dot)
+            } else {
+                self.dot_within(vector)
+            }
+        };
         let (mode, owner, mtime) = (own(MODE_DOT)?, own(OWNER_DOT)?, own(MTIME_DOT)?);
         let recorded = self.time()?;
         let moved_from = if flags & MOVED == 0 {
@@ -375,12 +391,16 @@ impl<'b> Unpacker<'b> {
         }
         let (content, attributes, moment) = replicated(row);
         let at = self.time_near(moment)?;
-        let ctime = self.time_near(at)?;
         let (ino, dev) = (self.number()?, self.number()?);
         let attributes = if flags & OTHER_ATTRIBUTES == 0 {
             attributes
         } else {
             self.attributes()?
+        };
+        let ctime = if flags & OTHER_CTIME == 0 {
+            attributes.mtime
+        } else {
+            self.time_near(at)?
         };
         let (kind, size) = match flags & OTHER_CONTENT {
             0 => (content.kind(), content.size()),

@@ -1,6 +1,8 @@
 use super::*;
+use crate::model::metadata::{Attributes, Stat, Timestamp};
+use crate::model::row::{Seen, State};
 use crate::store::db::Mode;
-use crate::store::sample::{database, deleted, live, names, path};
+use crate::store::sample::{NOW, attributes, database, deleted, live, names, path};
 
 #[test]
 fn rows_come_back_in_path_order_and_survive_reopening() {
@@ -115,7 +117,7 @@ fn a_cursor_keeps_its_order_while_rows_are_written() {
     for row in index.cursor(None) {
         let (path, record) = row.unwrap();
         // Rows before and behind the place come and go meanwhile.
-        if record.seq % 2 == 0 {
+        if record.seq.is_multiple_of(2) {
             index
                 .put(&name(record.seq + 1), &live(record.seq + 1, 1))
                 .unwrap();
@@ -140,7 +142,7 @@ fn changed_rows_come_in_path_order_whether_few_or_many() {
     let count = 2 * u64::try_from(SORTED_MAX).unwrap();
     // The later half of the sequence lies at even places of the path order.
     let seq = |n: u64| {
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             count / 2 + n / 2 + 1
         } else {
             n / 2 + 1
@@ -165,4 +167,59 @@ fn changed_rows_come_in_path_order_whether_few_or_many() {
             expected.len()
         );
     }
+}
+
+/// A file as a scan finds it: stamps of its own, a stat, a vector of two slots.
+fn scanned(n: u64) -> Record {
+    let mut record = live(n, 10_000 + n * 37 % 1_000_000);
+    let written = Timestamp::new(NOW.secs - i64::try_from(n).unwrap() * 61, 987_654_321);
+    // One in four was moved, linked or given another mode since it was written.
+    let changed = if n.is_multiple_of(4) {
+        Timestamp::new(NOW.secs - 86_400, 222_333_444)
+    } else {
+        written
+    };
+    let attributes = Attributes {
+        mtime: written,
+        ..attributes()
+    };
+    if let State::Live(live) = &mut record.row.state {
+        live.mtime.value = written;
+        let (kind, size) = (live.content.value.kind(), live.content.value.size());
+        let stat = Stat {
+            kind,
+            attributes,
+            size,
+            ctime: changed,
+            ino: 5_000_000 + n,
+            dev: 0xfd01,
+            links: 1,
+            rdev: 0,
+        };
+        record.seen = Some(Seen {
+            stat,
+            at: Timestamp::new(NOW.secs + 3, 111_222_333),
+        });
+    }
+    record
+}
+
+#[test]
+fn a_row_takes_at_most_180_bytes_on_disk() {
+    let (dir, db) = database();
+    let index = Index::of(&db);
+    let count = 100_000;
+    db.batch(|| {
+        (0..count)
+            .try_for_each(|n| index.put(&path(format!("dir{:04}/file{n:07}.dat", n / 100)), &scanned(n)))
+    })
+    .unwrap();
+    assert_eq!(
+        index.get(&path("dir0123/file0012345.dat")).unwrap(),
+        Some(scanned(12_345))
+    );
+    db.close().unwrap();
+    let bytes = dir.path().join("a.db").metadata().unwrap().len();
+    println!("{} bytes a row", bytes / count);
+    assert!(bytes <= 180 * count, "{} bytes a row", bytes / count);
 }
