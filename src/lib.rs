@@ -36,15 +36,18 @@ pub mod config {
 
 /// The local tree: the only floor that touches a synchronised root.
 pub mod disk {
+    pub mod apply;
     pub mod attributes;
     pub mod clock;
     pub mod copy;
     pub mod error;
+    pub mod exchange;
     pub mod hash;
     pub mod kept;
     pub mod listing;
     pub mod mark;
     pub mod private;
+    pub mod recover;
     pub mod root;
     pub mod stage;
     pub mod walk;

@@ -2,9 +2,10 @@
 //!
 //! `.csync/kept/BATCH/PATH` says by itself what was where, so that a catalogue can be made anew from it.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -18,19 +19,38 @@ use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
 
+/// How many batches are tried for one that is free at a path.
+const BATCH_TRIES: usize = 1000;
+
 /// The version store of a root.
 ///
 /// What it takes comes by rename, so that keeping a file of any size costs the same and is done at once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Kept {
     private: Arc<Private>,
+    /// Directories that were changed since the last flush, as batch and path.
+    touched: Mutex<BTreeSet<(Box<[u8]>, RelPath)>>,
+}
+
+/// Where something is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptAt {
+    /// The batch: the one asked for, or that with `-1`, `-2`, ... where it had something at the path already.
+    pub batch: Box<[u8]>,
+    /// The path in it.
+    pub path: RelPath,
+    /// What stands there now.
+    pub stat: Stat,
 }
 
 impl Kept {
     /// Returns the version store in `private`.
     #[must_use]
     pub fn new(private: Arc<Private>) -> Self {
-        Self { private }
+        Self {
+            private,
+            touched: Mutex::default(),
+        }
     }
 
     /// Returns the names of all batches, sorted.
@@ -60,26 +80,85 @@ impl Kept {
         }
     }
 
-    /// Moves what is called `name` in `dir` into the store as `path` of `batch`. Returns its stat there.
+    /// Moves what is called `name` in `dir` into the store as `path` of `batch`, or of the next batch whose name
+    /// begins with that one where it has something there already: nothing kept is ever replaced.
     ///
     /// A file that has other links is copied: whoever writes through another name must not change what is kept.
     /// (Writers that have the file open cannot be asked for without a lease, which rustix does not offer; the caller
     /// compares the stat returned here with the one on a later look.)
     ///
     /// # Errors
-    /// The batch has something at `path` already ([`DiskError::is_taken`]; use a new batch), or the system refused.
-    /// Nothing was moved then, or it is in the store all the same and only the copy failed.
-    pub fn put(&self, batch: &[u8], path: &RelPath, dir: impl AsFd, name: &[u8]) -> Result<Stat, DiskError> {
+    /// The system refused. Nothing was moved then, or it is in the store all the same and only the copy failed.
+    pub fn put(
+        &self,
+        batch: &[u8],
+        path: &RelPath,
+        dir: impl AsFd,
+        name: &[u8],
+    ) -> Result<KeptAt, DiskError> {
+        let mut last = self.put_exactly(batch, path, &dir, name);
+        for number in 1..BATCH_TRIES {
+            if !last.as_ref().is_err_and(DiskError::is_taken) {
+                break;
+            }
+            let batch = [batch, b"-", number.to_string().as_bytes()].concat();
+            last = self.put_exactly(&batch, path, &dir, name);
+        }
+        last
+    }
+
+    fn put_exactly(
+        &self,
+        batch: &[u8],
+        path: &RelPath,
+        dir: impl AsFd,
+        name: &[u8],
+    ) -> Result<KeptAt, DiskError> {
         let into = self.make_parents(batch, path)?;
         let failed = |source| failed(Doing::Rename, batch, path, source);
         pass(Point::KeepMove);
         move_new(dir, name, &into, path.name()).map_err(failed)?;
         pass(Point::KeepMoved);
-        let stat = stat_at(&into, path.name()).map_err(failed)?;
+        self.touch(batch, path);
+        let mut stat = stat_at(&into, path.name()).map_err(failed)?;
         if stat.kind == Kind::File && stat.links > 1 {
-            return self.unshare(&into, path.name(), &stat).map_err(failed);
+            stat = self.unshare(&into, path.name(), &stat).map_err(failed)?;
         }
-        Ok(stat)
+        Ok(KeptAt {
+            batch: batch.into(),
+            path: path.clone(),
+            stat,
+        })
+    }
+
+    /// Remembers that the directories above `path` must be flushed.
+    fn touch(&self, batch: &[u8], path: &RelPath) {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.insert((batch.into(), RelPath::root()));
+        touched.extend(path.ancestors().map(|above| (batch.into(), above)));
+    }
+
+    /// Makes durable what was put into the store since the last call.
+    ///
+    /// # Errors
+    /// The system refused; it must be taken for not durable.
+    pub fn flush(&self) -> Result<(), DiskError> {
+        let touched = std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        for (batch, path) in &touched {
+            // Gone meanwhile: then there is nothing in it to flush.
+            let Some(root) = self.batch(batch)? else { continue };
+            let failed = |source| failed(Doing::Flush, batch, path, source);
+            match root.open_dir(path) {
+                Ok(dir) => rustix::fs::fsync(&dir).map_err(failed)?,
+                Err(error) if error.is_vanished() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| failed(Doing::Flush, b"", &RelPath::root(), source);
+        rustix::fs::fsync(self.private.kept()).map_err(failed)
     }
 
     /// Removes `path` of `batch`, and the directories above it that are empty then.
@@ -139,8 +218,7 @@ impl Kept {
     fn unshare(&self, dir: &OwnedFd, name: &[u8], stat: &Stat) -> rustix::io::Result<Stat> {
         let (mut file, _) = open_file_at(dir, name)?;
         let stage = self.private.stage();
-        let copy_name = format!("copy-{:x}-{:x}", stat.dev, stat.ino);
-        rustix::fs::unlinkat(stage, copy_name.as_str(), AtFlags::empty()).ok();
+        let copy_name = self.private.next_name();
         let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let copy = rustix::fs::openat(stage, copy_name.as_str(), create, Mode::from_raw_mode(0o600))?;
         let mut copy = std::fs::File::from(copy);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -37,6 +38,7 @@ pub struct Private {
     dir: OwnedFd,
     stage: OwnedFd,
     kept: OwnedFd,
+    serial: AtomicU64,
 }
 
 /// Why the private directory cannot be used.
@@ -103,13 +105,24 @@ impl Private {
         make(dir.as_fd(), KEPT, ".csync/kept")?;
         let stage = open(dir.as_fd(), STAGE, ".csync/stage")?;
         let kept = open(dir.as_fd(), KEPT, ".csync/kept")?;
-        Ok(Self { dir, stage, kept })
+        Ok(Self {
+            dir,
+            stage,
+            kept,
+            serial: AtomicU64::new(0),
+        })
     }
 
     /// Returns the directory in which entries wait.
     #[must_use]
     pub fn stage(&self) -> BorrowedFd<'_> {
         self.stage.as_fd()
+    }
+
+    /// Returns a name for the stage that this run has not used yet. It has no dot.
+    pub(crate) fn next_name(&self) -> String {
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        format!("{pid:x}-{:x}", self.serial.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Returns the directory of the version store.

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::disk::attributes::{Which, set_fd};
+use crate::disk::attributes::{Which, proc_link, set_fd};
 use crate::disk::copy::{CopyError, copy_file, copy_stream};
 use crate::disk::error::{DiskError, Doing};
 use crate::disk::mark;
@@ -28,12 +29,11 @@ pub struct Stage {
     means: Arc<Means>,
 }
 
-/// What the file system was found to offer, and the number of the next staged name.
+/// What the file system was found to offer.
 #[derive(Debug)]
 struct Means {
     tmpfile: AtomicBool,
     clone: AtomicBool,
-    serial: AtomicU64,
 }
 
 /// Whether something stands at the target already.
@@ -112,7 +112,6 @@ impl Stage {
         let means = Means {
             tmpfile: true.into(),
             clone: true.into(),
-            serial: 0.into(),
         };
         Self {
             root,
@@ -236,7 +235,7 @@ impl Stage {
         make: impl Fn(&str) -> rustix::io::Result<T>,
     ) -> Result<(String, T), DiskError> {
         loop {
-            let name = self.means.next_name();
+            let name = self.private.next_name();
             match make(&name) {
                 Ok(made) => return Ok((name, made)),
                 // Left over from a run with our process id.
@@ -244,13 +243,6 @@ impl Stage {
                 Err(source) => return Err(DiskError::call(Doing::Create, path, source)),
             }
         }
-    }
-}
-
-impl Means {
-    fn next_name(&self) -> String {
-        let pid = rustix::process::getpid().as_raw_nonzero();
-        format!("{pid:x}-{:x}", self.serial.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -391,25 +383,37 @@ impl Staged {
         self.name.as_deref()
     }
 
-    /// Marks this as something that may be exchanged.
-    pub(crate) fn mark(&mut self, name: &str) -> rustix::io::Result<()> {
-        mark::set(self.private.stage(), name, Some(self.digest), &self.target)?;
+    /// Returns the name in the private directory, given now if there was none.
+    pub(crate) fn ensure_name(&mut self) -> rustix::io::Result<String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let name = self.private.next_name();
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
+        link_nameless(file, self.private.stage(), name.as_bytes())?;
+        self.name = Some(name.clone());
+        Ok(name)
+    }
+
+    /// Marks the name as one that may come to hold something of the user's.
+    pub(crate) fn mark(&mut self) -> rustix::io::Result<()> {
+        let name = self.ensure_name()?;
+        mark::set(self.private.stage(), &name, Some(self.digest), &self.target)?;
         self.marked = true;
         Ok(())
     }
 
-    /// Says that the name in the private directory is no longer ours: published, exchanged or kept.
-    pub(crate) fn forget_name(&mut self) -> Option<String> {
-        self.name.take()
+    /// Says that the name in the private directory, and its mark, are not ours to remove any more: what we staged
+    /// has a place in the tree, and something else may be behind the name.
+    pub(crate) fn forget_name(&mut self) {
+        self.name = None;
+        self.marked = false;
     }
 
-    /// Takes the mark away once nothing of the user's is behind it.
-    pub(crate) fn clear_mark(&mut self, name: &str) -> rustix::io::Result<()> {
-        if self.marked {
-            mark::clear(self.private.stage(), name, Some(self.digest))?;
-            self.marked = false;
-        }
-        Ok(())
+    /// Says that what we staged is behind that marked name again.
+    pub(crate) fn take_back(&mut self, name: String) {
+        self.name = Some(name);
+        self.marked = true;
     }
 }
 
@@ -417,15 +421,28 @@ impl Drop for Staged {
     fn drop(&mut self) {
         // What remains of a failure here is cleared by the next recovery.
         if let Some(name) = self.name.take() {
+            let stage = self.private.stage();
             let flags = if self.kind == Kind::Dir {
                 AtFlags::REMOVEDIR
             } else {
                 AtFlags::empty()
             };
-            if rustix::fs::unlinkat(self.private.stage(), name.as_str(), flags).is_ok() {
-                self.clear_mark(&name).ok();
+            let gone = rustix::fs::unlinkat(stage, name.as_str(), flags).is_ok();
+            if gone && self.marked {
+                mark::clear(stage, &name, Some(self.digest)).ok();
             }
         }
+    }
+}
+
+/// Gives a file without a name its first one, which must be free.
+pub(crate) fn link_nameless(file: &File, dir: impl AsFd, name: &[u8]) -> rustix::io::Result<()> {
+    match rustix::fs::linkat(file, "", &dir, name, AtFlags::EMPTY_PATH) {
+        // By the descriptor itself only with privilege, before Linux 6.10.
+        Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {
+            rustix::fs::linkat(CWD, proc_link(file), dir, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        result => result,
     }
 }
 

@@ -22,7 +22,7 @@ impl Ground {
         std::fs::write(self.tree.path().join(name), text).unwrap();
     }
 
-    fn put(&self, batch: &str, at: &str, name: &str) -> Result<Stat, DiskError> {
+    fn put(&self, batch: &str, at: &str, name: &str) -> Result<KeptAt, DiskError> {
         self.kept
             .put(batch.as_bytes(), &path(at), self.root.fd(), name.as_bytes())
     }
@@ -57,12 +57,18 @@ fn nothing_kept_is_ever_replaced() {
         ground.write("x", "one");
         ground.write("y", "second");
         ground.put("b", first, "x").unwrap();
-        assert!(ground.put("b", second, "y").unwrap_err().is_taken(), "{case}");
+        let kept = ground.put("b", second, "y").unwrap();
         assert_eq!(
-            std::fs::read_to_string(ground.tree.path().join("y")).unwrap(),
-            "second",
+            (&kept.batch[..], kept.path),
+            (&b"b-1"[..], path(second)),
             "{case}"
         );
+        let old = ground.tree.path().join(".csync/kept/b").join(first);
+        assert_eq!(std::fs::read_to_string(old).unwrap(), "one", "{case}");
+        ground.kept.flush().unwrap();
+        ground.kept.remove(b"b", &path(first)).unwrap();
+        ground.kept.remove(b"b-1", &path(second)).unwrap();
+        assert!(ground.kept.batches().unwrap().is_empty(), "{case}");
     }
 }
 
@@ -72,7 +78,7 @@ fn a_file_with_other_links_is_kept_as_a_copy() {
     ground.write("x", "one");
     std::fs::hard_link(ground.tree.path().join("x"), ground.tree.path().join("other")).unwrap();
     let before = ground.root.stat(&path("other")).unwrap().unwrap();
-    let stat = ground.put("b", "x", "x").unwrap();
+    let stat = ground.put("b", "x", "x").unwrap().stat;
     assert_ne!(stat.ino, before.ino);
     assert_eq!((stat.attributes, stat.links), (before.attributes, 1));
     ground.write("other", "changed through the other name");
