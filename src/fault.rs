@@ -100,6 +100,24 @@ points! {
     IndexCommitted = "index-committed",
 }
 
+/// Whether a test wants `means` (`exchange`, `tmpfile`) not to be used, as on file systems that lack it: those named
+/// in `CSYNC_LACKS`, separated by commas.
+#[cfg(not(feature = "fault"))]
+#[inline(always)]
+#[must_use]
+pub fn lacks(_means: &str) -> bool {
+    false
+}
+
+/// Whether a test wants `means` (`exchange`, `tmpfile`) not to be used, as on file systems that lack it: those named
+/// in `CSYNC_LACKS`, separated by commas.
+#[cfg(feature = "fault")]
+#[expect(clippy::disallowed_methods, reason = "a build that only tests use")]
+#[must_use]
+pub fn lacks(means: &str) -> bool {
+    std::env::var("CSYNC_LACKS").is_ok_and(|list| list.split(',').any(|lacked| lacked == means))
+}
+
 /// Kills the process here if a test armed `point`.
 #[cfg(not(feature = "fault"))]
 #[inline(always)]

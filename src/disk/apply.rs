@@ -14,7 +14,7 @@ use crate::disk::mark;
 use crate::disk::private::Private;
 use crate::disk::root::{Root, open_at, stat_at, stat_fd};
 use crate::disk::stage::{Staged, link_nameless};
-use crate::fault::{Point, pass};
+use crate::fault::{Point, lacks, pass};
 use crate::model::entry::Kind;
 use crate::model::metadata::{Attributes, Stat};
 use crate::model::path::RelPath;
@@ -88,7 +88,7 @@ impl Apply {
             private,
             kept,
             batch: batch.into(),
-            may_exchange: AtomicBool::new(true),
+            may_exchange: AtomicBool::new(!lacks("exchange")),
         }
     }
 

@@ -136,3 +136,6 @@ fn touch(fd: impl AsFd, last_modification: Timespec) -> rustix::io::Result<()> {
 pub(crate) fn proc_link(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

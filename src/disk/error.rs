@@ -146,6 +146,12 @@ impl DiskError {
         self.errno() == Some(Errno::ROFS)
     }
 
+    /// Whether the step would lead from one file system to another.
+    #[must_use]
+    pub fn is_other_file_system(&self) -> bool {
+        self.errno() == Some(Errno::XDEV)
+    }
+
     /// Whether something stands already where a new entry was to be.
     #[must_use]
     pub fn is_taken(&self) -> bool {

@@ -80,6 +80,19 @@ impl Kept {
         }
     }
 
+    /// Returns all that `batch` holds, in path order and without its directories, for making a catalogue anew. A
+    /// directory that was kept whole yields what lies in it; what cannot be read yields its error.
+    ///
+    /// # Errors
+    /// The batch cannot be opened.
+    pub fn list(&self, batch: &[u8]) -> Result<Listed, DiskError> {
+        let root = self.batch(batch)?;
+        Ok(Listed {
+            pending: root.iter().map(|_| RelPath::root()).collect(),
+            root,
+        })
+    }
+
     /// Moves what is called `name` in `dir` into the store as `path` of `batch`, or of the next batch whose name
     /// begins with that one where it has something there already: nothing kept is ever replaced.
     ///
@@ -231,6 +244,52 @@ impl Kept {
         pass(Point::KeepCopied);
         rustix::fs::renameat(stage, copy_name.as_str(), dir, name)?;
         stat_at(dir, name)
+    }
+}
+
+/// What a batch holds: [`Kept::list`].
+#[derive(Debug)]
+pub struct Listed {
+    root: Option<Root>,
+    /// Paths to look at, the next one last.
+    pending: Vec<RelPath>,
+}
+
+impl Listed {
+    /// Returns the stat of `path`; for a directory `None`, and its children come next.
+    fn look(&mut self, path: &RelPath) -> Result<Option<Stat>, DiskError> {
+        let Some(root) = &self.root else { return Ok(None) };
+        let Some(stat) = root.stat(path)? else {
+            return Ok(None);
+        };
+        if stat.kind != Kind::Dir {
+            return Ok(Some(stat));
+        }
+        let names =
+            names_in(root.open_dir(path)?).map_err(|source| DiskError::call(Doing::List, path, source))?;
+        for name in names.iter().rev() {
+            let child = path.join(name).map_err(|source| DiskError::Name {
+                path: name.clone(),
+                source,
+            })?;
+            self.pending.push(child);
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Listed {
+    type Item = Result<(RelPath, Stat), DiskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(path) = self.pending.pop() {
+            match self.look(&path) {
+                Ok(None) => {}
+                Ok(Some(stat)) => return Some(Ok((path, stat))),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
     }
 }
 

@@ -268,7 +268,8 @@ fn errno(error: &std::io::Error) -> Errno {
 /// Makes the directory `name` in `dir` unless something has that name.
 fn make(dir: BorrowedFd<'_>, name: &[u8], shown: &str) -> Result<(), DiskError> {
     match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        // On a read-only file system what is there can still be opened.
+        Ok(()) | Err(Errno::EXIST | Errno::ROFS) => Ok(()),
         Err(source) => Err(failed(Doing::Create, shown, source)),
     }
 }
@@ -353,6 +354,22 @@ mod tests {
             assert!(matches!(error, PrivateError::Planted { .. }), "{case}: {error}");
             assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "{case}");
         }
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused() {
+        use crate::disk::attributes::tests::{common_dir, unprivileged};
+        let tree = common_dir();
+        let root = Root::open(tree.path()).unwrap();
+        drop(Private::open_or_create(&root).unwrap());
+        let other = rustix::process::geteuid().is_root();
+        let refused = unprivileged(|| match Private::open_existing(&root) {
+            Err(PrivateError::Planted { why, .. }) => why == "it belongs to another user",
+            // 0700: not even to be looked at.
+            Err(PrivateError::Disk(error)) => error.is_permission(),
+            Ok(_) => false,
+        });
+        assert_eq!(refused, other);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::disk::error::{DiskError, Doing};
 use crate::disk::mark;
 use crate::disk::private::Private;
 use crate::disk::root::{Root, open_at, stat_at, stat_fd};
-use crate::fault::{Point, pass};
+use crate::fault::{Point, lacks, pass};
 use crate::model::entry::{Content, Digest, Kind};
 use crate::model::metadata::{Attributes, Stat};
 use crate::model::path::RelPath;
@@ -110,7 +110,7 @@ impl Stage {
     #[must_use]
     pub fn new(root: Arc<Root>, private: Arc<Private>) -> Self {
         let means = Means {
-            tmpfile: true.into(),
+            tmpfile: AtomicBool::new(!lacks("tmpfile")),
             clone: true.into(),
         };
         Self {

@@ -41,6 +41,14 @@ fn what_is_kept_can_be_listed_read_and_removed() {
     );
     let batch = ground.kept.batch(b"b1").unwrap().unwrap();
     assert_eq!(batch.stat(&path("d/e/x")).unwrap().unwrap().size, 3);
+    let listed: Vec<_> = ground
+        .kept
+        .list(b"b1")
+        .unwrap()
+        .map(|entry| entry.unwrap().0)
+        .collect();
+    assert_eq!(listed, [path("d/e/x")]);
+    assert_eq!(ground.kept.list(b"b9").unwrap().count(), 0);
     ground.kept.remove(b"b1", &path("d/e/x")).unwrap();
     ground.kept.remove(b"b1", &path("d/e/x")).unwrap();
     assert_eq!(ground.kept.batches().unwrap(), [b"b2"[..].into()]);

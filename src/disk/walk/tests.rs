@@ -44,7 +44,7 @@ fn path(text: &str) -> RelPath {
 }
 
 /// Returns the walk as one line per step.
-fn lines(walk: Walk) -> Vec<String> {
+fn lines(walk: impl Iterator<Item = Step>) -> Vec<String> {
     walk.map(|step| match step {
         Step::Entry(entry) => {
             let dir = entry.dir.map_or(String::new(), |dir| {
@@ -321,4 +321,54 @@ fn a_name_that_no_path_can_carry_is_told() {
     let lines = lines(Walk::new(root, None, options()));
     assert_eq!(lines.len(), 258);
     assert!(lines[257].starts_with("??d/d"), "{}", lines[257]);
+}
+
+#[test]
+fn what_cannot_be_read_is_never_absent() {
+    use crate::disk::attributes::tests::{common_dir, unprivileged};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (one, two) = (common_dir(), common_dir());
+    plant(one.path(), &["a/x", "b/x", "c/x", "d/.rules=good", "d/x"]);
+    plant(two.path(), &["a/y", "b/y", "c/y", "d/y"]);
+    let forbid = |tree: &tempfile::TempDir, name: &str, mode| {
+        std::fs::set_permissions(tree.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // No listing; names but no search; no listing there; no rules.
+    forbid(&one, "a", 0o000);
+    forbid(&one, "b", 0o744);
+    forbid(&two, "c", 0o000);
+    forbid(&one, "d/.rules", 0o000);
+    let nobody_owns = rustix::process::geteuid().is_root();
+    let walked = unprivileged(|| {
+        let walk = Walk::new(
+            open(one.path()),
+            Some(open(two.path())),
+            WalkOptions {
+                threads: 0,
+                ..options()
+            },
+        );
+        let mut incomplete_there = Vec::new();
+        let lines = lines(walk.inspect(|step| {
+            if let Step::Entry(Entry {
+                path, dir: Some(dir), ..
+            }) = step
+                && !dir.beside_complete
+            {
+                incomplete_there.push(path.to_string());
+            }
+        }));
+        (lines, incomplete_there)
+    });
+    for (name, mode) in [("a", 0o755), ("b", 0o755)] {
+        forbid(&one, name, mode);
+    }
+    forbid(&two, "c", 0o755);
+    if nobody_owns {
+        assert_eq!(walked.0, ["./=", "a/?=", "b/y=", "?b/x", "c/=", "c/x", "d/?="]);
+        assert_eq!(walked.1, ["a", "c", "d"]);
+    } else {
+        assert_eq!(walked.0, ["./=", "a/?=", "b/y=", "b/x", "c/=", "c/x", "d/?="]);
+    }
 }
