@@ -18,6 +18,11 @@ pub mod model {
 pub mod rules {
     pub mod conflict;
     pub mod filter;
+    pub mod pattern;
+    pub mod rule;
+    pub mod scope;
+    pub mod source;
+    pub mod syntax;
 }
 
 /// Decisions: values in, values out.
