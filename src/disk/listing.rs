@@ -13,25 +13,21 @@ use crate::disk::root::{Root, is_mount, open_file_at, stat_fd, stat_of};
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::{PRIVATE_DIR, RelPath};
+use crate::rules::rule::Side;
+use crate::rules::scope::Scope;
 
 /// Bytes of names asked for at once.
 const NAMES_BYTES: usize = 64 * 1024;
 /// Largest file of filter rules.
 const RULES_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What a walk asks the filter rules.
-pub trait Scope: Send + Sync {
-    /// Returns the names of the files whose rules hold for the directory that they lie in.
-    fn merge_names(&self) -> Vec<Box<[u8]>>;
-
-    /// Returns the scope for the children of `dir`, in which these merge files were found.
-    ///
-    /// # Errors
-    /// Says which rule is wrong.
-    fn enter(&self, dir: &RelPath, files: &[(Box<[u8]>, Vec<u8>)]) -> Result<Arc<dyn Scope>, String>;
-
-    /// Whether `path` is left out.
-    fn excludes(&self, path: &RelPath, is_dir: bool) -> bool;
+/// Which rules leave an entry out of a walk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hides {
+    /// Those for the sender: for one-way runs.
+    Sender,
+    /// Those for either side: a two-way run leaves such an entry alone on both.
+    Both,
 }
 
 /// Two trees and what is wanted of them: all that the listing of one directory needs.
@@ -41,6 +37,7 @@ pub(crate) struct Trees {
     pub(crate) cross_mounts: bool,
     pub(crate) recurse: bool,
     pub(crate) skip_private: bool,
+    pub(crate) hides: Hides,
     pub(crate) only: Option<Arc<BTreeSet<RelPath>>>,
 }
 
@@ -48,7 +45,7 @@ pub(crate) struct Trees {
 #[derive(Clone)]
 pub(crate) struct Job {
     /// The rules that hold where it lies.
-    pub(crate) scope: Arc<dyn Scope>,
+    pub(crate) scope: Arc<Scope>,
     /// Whether it or one above it was selected, so that everything in it is.
     pub(crate) selected: bool,
     /// Whether the second tree has a directory there.
@@ -58,7 +55,7 @@ pub(crate) struct Job {
 /// What is known of a directory once its names were read.
 pub struct DirInfo {
     /// The rules for its children.
-    pub scope: Arc<dyn Scope>,
+    pub scope: Arc<Scope>,
     /// Whether every name in it is known. Nothing may be taken for absent otherwise.
     pub complete: bool,
     /// Why it is not complete.
@@ -236,39 +233,60 @@ fn read_names(dir: &OwnedFd) -> Names {
     names
 }
 
-/// Returns the scope of the children of `path`, its merge files read.
-fn enter(dir: &OwnedFd, path: &RelPath, names: &Names, job: &Job) -> Result<Arc<dyn Scope>, DiskError> {
+/// Returns the scope of the children of `path`, its rule files read. Such a file may name further ones: then they are
+/// read too, until none is new.
+fn enter(dir: &OwnedFd, path: &RelPath, names: &Names, job: &Job) -> Result<Arc<Scope>, DiskError> {
     let mut files = Vec::new();
-    for name in job.scope.merge_names() {
-        if names.found.binary_search_by(|found| found.0.cmp(&name)).is_err() {
-            continue;
+    let mut unread = unread_rules(&job.scope, names, &files);
+    loop {
+        for name in unread {
+            let bytes = read_rules(dir, path, &name)?;
+            files.push((name, bytes));
         }
-        let whole: Box<[u8]> = path
-            .join(&name)
-            .map_or_else(|_| name.clone(), |path| path.as_bytes().into());
-        let failed = |source| DiskError::Call {
-            doing: Doing::Read,
-            path: whole.clone(),
-            source,
-        };
-        let (file, stat) = open_file_at(dir.as_fd(), &name).map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take(RULES_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        if stat.size > RULES_BYTES_MAX || u64::try_from(bytes.len()).is_ok_and(|len| len > RULES_BYTES_MAX) {
-            return Err(DiskError::Rules {
-                path: whole,
-                reason: format!("more than {RULES_BYTES_MAX} bytes"),
-            });
+        let scope = job.scope.enter(path, &files).map_err(|error| DiskError::Rules {
+            path: path.as_bytes().into(),
+            reason: error.to_string(),
+        })?;
+        unread = unread_rules(&scope, names, &files);
+        if unread.is_empty() {
+            return Ok(scope);
         }
-        files.push((name, bytes));
     }
-    let broken = |reason| DiskError::Rules {
-        path: path.as_bytes().into(),
-        reason,
+}
+
+/// Returns the names of the rule files that `scope` asks for, that exist, and that are not among `files`.
+fn unread_rules(scope: &Scope, names: &Names, files: &[(Vec<u8>, Vec<u8>)]) -> Vec<Vec<u8>> {
+    scope
+        .merge_names()
+        .filter(|name| files.iter().all(|(read, _)| read != name))
+        .filter(|name| names.found.binary_search_by(|found| (*found.0).cmp(name)).is_ok())
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// Returns the contents of the file of rules `name` in `dir`, which is at `path`.
+fn read_rules(dir: &OwnedFd, path: &RelPath, name: &[u8]) -> Result<Vec<u8>, DiskError> {
+    let whole: Box<[u8]> = path
+        .join(name)
+        .map_or_else(|_| name.into(), |path| path.as_bytes().into());
+    let failed = |source| DiskError::Call {
+        doing: Doing::Read,
+        path: whole.clone(),
+        source,
     };
-    job.scope.enter(path, &files).map_err(broken)
+    let (file, _) = open_file_at(dir.as_fd(), name).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(RULES_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= RULES_BYTES_MAX) {
+        Ok(bytes)
+    } else {
+        Err(DiskError::Rules {
+            path: whole,
+            reason: format!("more than {RULES_BYTES_MAX} bytes"),
+        })
+    }
 }
 
 /// Brings the names of both trees together.
@@ -276,7 +294,7 @@ struct Merger<'a> {
     trees: &'a Trees,
     path: &'a RelPath,
     selected: bool,
-    scope: &'a Arc<dyn Scope>,
+    scope: &'a Arc<Scope>,
 }
 
 impl Merger<'_> {
@@ -334,7 +352,7 @@ impl Merger<'_> {
         };
         let stat = look.stat;
         let is_dir = stat.kind == Kind::Dir;
-        if self.scope.excludes(&path, is_dir) {
+        if self.excludes(&path, is_dir) {
             return Some(Child::Excluded { path, stat, beside });
         }
         if is_dir && !self.trees.cross_mounts && (look.mount || stat.dev != self.trees.root.dev()) {
@@ -352,6 +370,14 @@ impl Merger<'_> {
             beside,
             descend,
         })
+    }
+
+    /// Whether the rules leave `path` out.
+    fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
+        match self.trees.hides {
+            Hides::Sender => self.scope.verdict(path, is_dir, Side::Sender).is_excluded(),
+            Hides::Both => self.scope.is_frozen(path, is_dir),
+        }
     }
 
     /// Whether `name` is the directory that belongs to csync.

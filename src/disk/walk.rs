@@ -5,11 +5,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::disk::error::DiskError;
-use crate::disk::listing::{Child, DirInfo, Job, Listing, Scope, Trees, list};
+use crate::disk::listing::{Child, DirInfo, Hides, Job, Listing, Trees, list};
 use crate::disk::root::Root;
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
+use crate::rules::scope::Scope;
 
 /// What to walk, and how.
 pub struct WalkOptions {
@@ -23,8 +24,12 @@ pub struct WalkOptions {
     pub skip_private: bool,
     /// The root or the subtree to walk; it may be a single file.
     pub start: RelPath,
-    /// The rules that hold where `start` lies; for the root, the outermost rules.
-    pub scope: Arc<dyn Scope>,
+    /// The rules that hold where `start` lies; for the root, those above it, as [`FilterBuilder::build`] returns them.
+    ///
+    /// [`FilterBuilder::build`]: crate::rules::filter::FilterBuilder::build
+    pub scope: Arc<Scope>,
+    /// Which of them leave an entry out.
+    pub hides: Hides,
     /// If given, only these paths, what lies below them, and the directories above them.
     pub only: Option<Arc<BTreeSet<RelPath>>>,
     /// How much may be listed ahead.
@@ -105,7 +110,7 @@ pub struct Entry {
 pub struct Walk {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    start: Option<(RelPath, Arc<dyn Scope>)>,
+    start: Option<(RelPath, Arc<Scope>)>,
     stack: Vec<Frame>,
 }
 
@@ -144,6 +149,7 @@ impl Walk {
             cross_mounts: options.cross_mounts,
             recurse: options.recurse,
             skip_private: options.skip_private,
+            hides: options.hides,
             only: options.only,
         };
         let shared = Arc::new(Shared {
@@ -172,7 +178,7 @@ impl Walk {
     }
 
     /// Returns the step for the start itself; `None` if nothing stands there.
-    fn begin(&mut self, path: RelPath, scope: Arc<dyn Scope>) -> Option<Step> {
+    fn begin(&mut self, path: RelPath, scope: Arc<Scope>) -> Option<Step> {
         let trees = &self.shared.trees;
         let stat = match trees.root.stat(&path) {
             Ok(Some(stat)) => stat,

@@ -1,25 +1,14 @@
 use std::path::Path;
 
 use super::*;
+use crate::rules::filter::FilterBuilder;
 
-/// Rules that leave out every name that starts with `no`, and read `.rules`, which may say `bad`.
-struct Rules;
-
-impl Scope for Rules {
-    fn merge_names(&self) -> Vec<Box<[u8]>> {
-        vec![b".rules"[..].into()]
-    }
-
-    fn enter(&self, _: &RelPath, files: &[(Box<[u8]>, Vec<u8>)]) -> Result<Arc<dyn Scope>, String> {
-        if files.iter().any(|(_, bytes)| bytes == b"bad") {
-            return Err("bad".to_owned());
-        }
-        Ok(Arc::new(Self))
-    }
-
-    fn excludes(&self, path: &RelPath, _: bool) -> bool {
-        path.name().starts_with(b"no")
-    }
+/// Returns rules that leave out every name that starts with `no`, and read `.rules` in each directory.
+fn rules() -> Arc<Scope> {
+    let mut rules = FilterBuilder::new(false);
+    assert!(rules.rule(b": .rules").unwrap().is_none());
+    assert!(rules.rule(b"- no*").unwrap().is_none());
+    rules.build().unwrap()
 }
 
 fn options() -> WalkOptions {
@@ -29,7 +18,8 @@ fn options() -> WalkOptions {
         recurse: true,
         skip_private: true,
         start: RelPath::root(),
-        scope: Arc::new(Rules),
+        scope: rules(),
+        hides: Hides::Sender,
         only: None,
         window: Window::default(),
     }
@@ -223,11 +213,16 @@ fn both_trees_are_met_name_by_name() {
         ),
         (
             "bad rules stop a directory",
-            &["d/.rules=bad", "d/x", "e"],
+            &["d/.rules=? what", "d/x", "e"],
             &["d/y"],
             &["./=", "d/?=", "e"],
         ),
-        ("good rules", &["d/.rules=good"], &[], &["./=", "d/", "d/.rules"]),
+        (
+            "good rules",
+            &["d/.rules=- y", "d/x", "d/y", "y"],
+            &[],
+            &["./=", "d/", "d/.rules", "d/x", "-d/y", "y"],
+        ),
     ] {
         for threads in [0, 2] {
             let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -329,7 +324,7 @@ fn what_cannot_be_read_is_never_absent() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let (one, two) = (common_dir(), common_dir());
-    plant(one.path(), &["a/x", "b/x", "c/x", "d/.rules=good", "d/x"]);
+    plant(one.path(), &["a/x", "b/x", "c/x", "d/.rules=- y", "d/x"]);
     plant(two.path(), &["a/y", "b/y", "c/y", "d/y"]);
     let forbid = |tree: &tempfile::TempDir, name: &str, mode| {
         std::fs::set_permissions(tree.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
