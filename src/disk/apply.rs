@@ -177,7 +177,15 @@ impl Apply {
                 kept,
             });
         }
-        let kept = self.dispose(path, &name, fate)?;
+        let kept = match self.dispose(path, &name, fate) {
+            Ok(kept) => kept,
+            Err(error) => {
+                // Not kept, so not removed either.
+                self.put_back(path, &parent, &name)?;
+                mark::clear(stage, &name, None).map_err(failed)?;
+                return Err(error);
+            }
+        };
         mark::clear(stage, &name, None).map_err(failed)?;
         pass(Point::RemoveDone);
         Ok(kept)

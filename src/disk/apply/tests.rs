@@ -357,3 +357,24 @@ fn attributes_are_set_on_the_planned_inode_and_never_through_a_link() {
         .unwrap();
     assert_eq!(set.1.attributes, attributes);
 }
+
+#[test]
+fn what_cannot_be_kept_is_neither_removed_nor_replaced() {
+    let mut ground = ground();
+    ground.plant("a", "f:old content");
+    let stat = ground.stat("a");
+    // No name for a batch: the store refuses whatever comes.
+    ground.apply.batch = b"../b"[..].into();
+    assert!(matches!(
+        ground.apply.remove(&path("a"), &stat, Fate::Keep),
+        Err(ApplyError::Disk(_))
+    ));
+    assert_eq!(ground.look("a"), "f:old content");
+    let staged = ground.staged("a", "f:new", Target::Taken);
+    assert!(matches!(
+        ground.apply.replace(staged, &stat, Fate::Keep),
+        Err(ApplyError::Disk(_))
+    ));
+    assert_eq!(ground.look("a"), "f:old content");
+    assert_eq!(ground.left_in_stage(), 0);
+}
