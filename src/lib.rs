@@ -80,8 +80,24 @@ pub mod store {
 
 /// Where deciding meets acting.
 pub mod engine {
+    pub mod act;
+    pub mod cycle;
+    pub mod error;
+    pub mod frozen;
+    pub mod item;
+    pub mod marker;
+    pub mod note;
+    pub mod observe;
     pub mod options;
+    pub mod pair;
+    pub mod prepare;
+    pub mod pull;
+    pub mod receive;
+    pub mod replica;
     pub mod report;
+    pub mod site;
+    pub mod standing;
+    pub mod state;
 }
 
 /// The command line.

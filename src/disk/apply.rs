@@ -121,6 +121,22 @@ impl Apply {
         self.live_stat(&staged, &parent)
     }
 
+    /// Moves a staged entry into the version store, as what stood or might have stood at its path.
+    ///
+    /// # Errors
+    /// The system refused. The staged entry is gone then, or in the store all the same.
+    pub fn keep(&self, mut staged: Staged) -> Result<KeptAt, ApplyError> {
+        let path = staged.target().clone();
+        let named = staged
+            .ensure_name()
+            .map_err(|source| DiskError::call(Doing::Create, &path, source))?;
+        let kept = self
+            .kept
+            .put(&self.batch, &path, self.private.stage(), named.as_bytes())?;
+        staged.forget_name();
+        Ok(kept)
+    }
+
     /// Makes an empty directory, mode 0700. Returns its stat.
     ///
     /// # Errors

@@ -39,6 +39,12 @@ impl Which {
     }
 }
 
+/// Whether this process may give files away and make device nodes.
+#[must_use]
+pub fn is_superuser() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Sets those attributes of the entry behind `fd` that `which` names. Returns those that this process may not set.
 ///
 /// `fd` may be opened with `O_PATH`, so that this works on every kind and without the right to read. Owner and group

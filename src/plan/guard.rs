@@ -29,15 +29,20 @@ pub struct Toll {
 #[must_use]
 pub fn allows(toll: Toll, limit: Limit) -> bool {
     let emptied = toll.deletes >= toll.of && toll.creates == 0;
-    let most = match limit {
-        Limit::Approved => return true,
+    limit == Limit::Approved || toll.deletes == 0 || (toll.deletes <= bound(toll, limit) && !emptied)
+}
+
+/// Returns how many deletions `limit` lets pass in a root of that size.
+#[must_use]
+pub fn bound(toll: Toll, limit: Limit) -> u64 {
+    match limit {
+        Limit::Approved => u64::MAX,
         Limit::Formula => (toll.of / 4).clamp(20, 1000),
         Limit::Count(count) => count,
         Limit::Percent(percent) => {
             u64::try_from(u128::from(toll.of) * u128::from(percent) / 100).unwrap_or(u64::MAX)
         }
-    };
-    toll.deletes == 0 || (toll.deletes <= most && !emptied)
+    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,10 @@ pub const SEQUENCE: Key<u64> = Key::new("sequence");
 pub const GENERATION: Key<u64> = Key::new("generation");
 /// The marker is being rewritten: it may have this generation or the one before.
 pub const MARKER_PENDING: Key<bool> = Key::new("marker-pending");
-/// The random number of the last start, by which peers notice a rollback (S10).
-pub const BOOT_NONCE: Key<[u8; 16]> = Key::new("boot-nonce");
+/// The nonces of the last starts, in hexadecimal, the newest last.
+pub const NONCES: Key<String> = Key::new("nonces");
+/// What the filter rules were when the index was last brought up to date.
+pub const RULES: Key<String> = Key::new("rules");
 /// State was lost or rolled back: the next exchange deletes nothing (S10).
 pub const NO_DELETES: Key<bool> = Key::new("no-deletes");
 /// When the database was made, by our clock.

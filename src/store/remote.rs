@@ -129,6 +129,16 @@ impl<'d> Remote<'d> {
         self.db.ask("count the deletions of the peer", sql, ())
     }
 
+    /// Whether any row waits strictly below `dir`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn any_below(&self, dir: &RelPath) -> Result<bool, StoreError> {
+        let Span { low, high } = Span::below(dir);
+        let sql = "SELECT EXISTS (SELECT 1 FROM remote WHERE path >= ?1 AND path < ?2)";
+        self.db.ask("look for rows of the peer", sql, (low, high))
+    }
+
     fn select(&self, sql: &str, params: impl Params) -> Result<Vec<(RelPath, Row)>, StoreError> {
         let slots = self.db.slots();
         self.db.query("read rows of the peer", sql, params, |fields| {

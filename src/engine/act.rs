@@ -1,0 +1,554 @@
+//! Makes the disk agree with settled rows, batch by batch, and records them, in the order of S8: staged content,
+//! flush, names, flush of the directories, rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::disk::apply::{Apply, ApplyError, DirRemoval, Fate};
+use crate::disk::attributes::Which;
+use crate::disk::clock;
+use crate::disk::kept::KeptAt;
+use crate::disk::recover::Outcome;
+use crate::disk::root::Root;
+use crate::disk::stage::{Stage, Staged};
+use crate::engine::error::EngineError;
+use crate::engine::item;
+use crate::engine::note;
+use crate::engine::prepare::{Failure, Ready, prepare};
+use crate::engine::replica::Replica;
+use crate::engine::report::{Observer, Progress, Report, Skipped, Tally};
+use crate::model::entry::{Content, Kind};
+use crate::model::metadata::Stat;
+use crate::model::path::RelPath;
+use crate::model::row::{Live, Loser, Record, Row, Seen};
+use crate::plan::decide::{Settled, Step};
+use crate::store::db::Mode;
+use crate::store::hints::{Hint, Hints};
+
+/// Threads that flush directories.
+const THREADS: usize = 4;
+
+/// One step of a batch.
+#[derive(Debug)]
+pub struct Planned {
+    /// What will stand, and how the disk gets there; `None` where a row of the peer is only forgotten.
+    pub settled: Option<Settled>,
+    /// What was recorded before.
+    pub record: Option<Record>,
+    /// The sequence under which the row will be recorded.
+    pub seq: u64,
+    /// The path whose waiting row is settled by this.
+    pub cause: Option<RelPath>,
+    /// The file of ours that moves here.
+    pub moved: Option<Moved>,
+}
+
+/// A file of ours that moves to the path of a step.
+#[derive(Debug)]
+pub struct Moved {
+    /// Where it is.
+    pub from: RelPath,
+    /// What the disk said of it.
+    pub seen: Seen,
+    /// The row that stays behind.
+    pub row: Row,
+    /// The sequence under which that row will be recorded.
+    pub seq: u64,
+}
+
+impl Planned {
+    /// Returns the step that only forgets the peer's row of `path`.
+    #[must_use]
+    pub fn forget(path: &RelPath) -> Self {
+        Self {
+            settled: None,
+            record: None,
+            seq: 0,
+            cause: Some(path.clone()),
+            moved: None,
+        }
+    }
+
+    /// Whether a conflict's loser is the peer's, and no content that we displace.
+    #[must_use]
+    pub fn loser_is_theirs(&self, lost: &Loser) -> bool {
+        let ours = self.record.as_ref().and_then(|record| record.row.live());
+        ours.is_none_or(|live| live.content.value != lost.content) && !lost.content.is_dir()
+    }
+}
+
+/// What a step left on the disk.
+#[derive(Default)]
+struct Done {
+    seen: Option<Stat>,
+    residue: bool,
+    kept: Vec<(KeptAt, Content)>,
+}
+
+struct Tools {
+    stage: Stage,
+    apply: Apply,
+}
+
+/// Those who work on one root: stage, apply, record, tell.
+pub struct Crew<'a> {
+    me: &'a Replica,
+    /// Whose content is taken.
+    pub peer: &'a Replica,
+    tools: Option<Tools>,
+    /// Told of each step.
+    pub observer: &'a mut dyn Observer,
+    /// Counts what happened.
+    pub report: &'a mut Report,
+    progress: Progress,
+    /// No more content is written: the disk is full.
+    full: bool,
+}
+
+impl<'a> Crew<'a> {
+    /// Returns the crew of `me`, which takes content from `peer`. In a rehearsal it changes nothing.
+    #[must_use]
+    pub fn new(
+        me: &'a Replica,
+        peer: &'a Replica,
+        observer: &'a mut dyn Observer,
+        report: &'a mut Report,
+    ) -> Self {
+        let tools = tools(me);
+        let progress = Progress::default();
+        Self {
+            me,
+            peer,
+            tools,
+            observer,
+            report,
+            progress,
+            full: false,
+        }
+    }
+
+    /// Carries out a batch and records what was done.
+    ///
+    /// # Errors
+    /// The database refuses, or directories cannot be flushed. A step that fails is named in the report, and its row
+    /// waits on.
+    pub fn act(&mut self, planned: Vec<Planned>) -> Result<(), EngineError> {
+        if planned.is_empty() {
+            return Ok(());
+        }
+        let ready = match &self.tools {
+            Some(_) if self.full => planned.iter().map(|step| full(step)).collect(),
+            Some(tools) => prepare(&tools.stage, &self.me.root, &self.peer.root, &planned),
+            None => planned.iter().map(|_| Ok(Ready::default())).collect(),
+        };
+        let mut touched = BTreeSet::new();
+        let mut done = Vec::with_capacity(planned.len());
+        for (step, ready) in planned.iter().zip(ready) {
+            let outcome = ready.and_then(|ready| self.take_step(step, ready));
+            if let Some(settled) = step.settled.as_ref().filter(|one| one.step != Step::Nothing) {
+                touched.insert(settled.path.parent().unwrap_or_default());
+                touched.extend(step.moved.as_ref().and_then(|moved| moved.from.parent()));
+            }
+            done.push(outcome);
+        }
+        self.sync(touched)?;
+        let me = self.me;
+        me.db.batch(|| {
+            for (step, outcome) in planned.into_iter().zip(done) {
+                self.end_step(step, outcome)?;
+            }
+            me.save_seq().map_err(EngineError::from)
+        })
+    }
+
+    /// Carries out one step that needs no content, and records it in the open transaction.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn act_alone(
+        &mut self,
+        cause: &RelPath,
+        settled: Settled,
+        record: Option<Record>,
+    ) -> Result<(), EngineError> {
+        self.me.advance(1);
+        let (seq, cause) = (self.me.seq(), Some(cause.clone()));
+        let step = Planned {
+            settled: Some(settled),
+            record,
+            seq,
+            cause,
+            moved: None,
+        };
+        let outcome = self.take_step(&step, Ready::default());
+        self.end_step(step, outcome)
+    }
+
+    /// Gives directories that were made, in this run or in one that was stopped, their modes and times: what is made
+    /// in them changes their times, and a mode may keep even us from making it.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn finish(&mut self) -> Result<(), EngineError> {
+        let Some(tools) = &self.tools else { return Ok(()) };
+        let me = self.me;
+        let mut failed = Vec::new();
+        me.db.batch(|| {
+            for hint in Hints::of(&me.db).take(usize::MAX >> 1)?.into_iter().rev() {
+                let Some(record) = me.record(&hint.path)? else {
+                    continue;
+                };
+                let Some(live) = record.row.live().filter(|live| live.content.value.is_dir()) else {
+                    continue;
+                };
+                match dress(tools, me, &hint.path, live) {
+                    Ok(stat) => {
+                        let seen = Some(Seen {
+                            stat,
+                            at: clock::now(),
+                        });
+                        me.index().put(&hint.path, &Record { seen, ..record })?;
+                    }
+                    Err(error) => failed.push((hint.path, error)),
+                }
+            }
+            Ok::<(), EngineError>(())
+        })?;
+        failed.iter().for_each(|(path, error)| self.fail(path, error));
+        Ok(())
+    }
+
+    fn sync(&mut self, touched: BTreeSet<RelPath>) -> Result<(), EngineError> {
+        let Some(tools) = &self.tools else { return Ok(()) };
+        let touched: Vec<RelPath> = touched.into_iter().collect();
+        tools.apply.sync_dirs(&touched, THREADS).map_err(|source| {
+            let path = self.me.root.path().to_owned();
+            EngineError::Root { path, source }
+        })
+    }
+
+    /// Changes the disk by one step.
+    fn take_step(&mut self, step: &Planned, ready: Ready) -> Result<Done, Failure> {
+        let Some(settled) = &step.settled else {
+            return Ok(Done::default());
+        };
+        let Some(tools) = &self.tools else {
+            return Ok(Done {
+                seen: settled.row.live().map(item::imagined),
+                ..Done::default()
+            });
+        };
+        let mut done = Done::default();
+        if let (Some(loser), Some(lost)) = (ready.loser, &settled.lost) {
+            done.kept.push((tools.apply.keep(loser)?, lost.content.clone()));
+        }
+        let path = &settled.path;
+        match &settled.step {
+            Step::Nothing => {
+                done.seen = step
+                    .record
+                    .as_ref()
+                    .and_then(|record| record.seen)
+                    .map(|seen| seen.stat)
+            }
+            Step::Create(_) => done.seen = Some(create(tools, &self.me.root, step, settled, ready.content)?),
+            Step::Replace(_) => {
+                let (Some(content), Some((old, seen))) = (ready.content, displaced(step)) else {
+                    return Err(Failure::Moved(path.clone()));
+                };
+                let replaced = tools.apply.replace(content, &seen.stat, Fate::Keep)?;
+                done.kept.extend(replaced.kept.map(|kept| (kept, old)));
+                done.seen = Some(replaced.live);
+            }
+            Step::Adjust => {
+                let (Some(live), Some((_, seen))) = (settled.row.live(), displaced(step)) else {
+                    return Err(Failure::Moved(path.clone()));
+                };
+                let found = self.me.root.stat(path)?;
+                if !found.is_some_and(|found| is_as_seen(&found, &seen.stat)) {
+                    return Err(Failure::Moved(path.clone()));
+                }
+                done.seen = Some(adjust(tools, path, live, &seen.stat, step.record.as_ref())?);
+            }
+            Step::Remove => {
+                let Some((old, seen)) = displaced(step) else {
+                    return Err(Failure::Moved(path.clone()));
+                };
+                if old.is_dir() {
+                    done.residue = tools.apply.remove_dir(path)? == DirRemoval::NotEmpty;
+                } else {
+                    let kept = tools.apply.remove(path, &seen.stat, Fate::Keep)?;
+                    done.kept.extend(kept.map(|kept| (kept, old)));
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Records a step that was done; names one that was not.
+    fn end_step(&mut self, step: Planned, outcome: Result<Done, Failure>) -> Result<(), EngineError> {
+        let Some(settled) = &step.settled else {
+            return Ok(step
+                .cause
+                .iter()
+                .try_for_each(|path| self.me.remote().remove(path))?);
+        };
+        let done = match outcome {
+            Ok(done) => done,
+            Err(error) => {
+                self.fail(&settled.path, &error);
+                return Ok(());
+            }
+        };
+        self.tell(settled, &step);
+        let now = clock::now();
+        let seen = done
+            .seen
+            .filter(|_| settled.row.live().is_some())
+            .map(|stat| Seen { stat, at: now });
+        let record = Record {
+            row: settled.row.clone(),
+            seq: step.seq,
+            seen,
+            residue: done.residue,
+        };
+        self.me.index().put(&settled.path, &record)?;
+        if self.tools.is_some() && is_made(settled) {
+            // If we are stopped before the end, the next run gives it its mode and time.
+            Hints::of(&self.me.db).add(&Hint {
+                path: settled.path.clone(),
+                recursive: false,
+                at: now,
+            })?;
+        }
+        if let Some(moved) = &step.moved {
+            let record = Record {
+                row: moved.row.clone(),
+                seq: moved.seq,
+                seen: None,
+                residue: false,
+            };
+            self.me.index().put(&moved.from, &record)?;
+            self.me.remote().remove(&moved.from)?;
+        }
+        if let Some(cause) = &step.cause {
+            self.me.remote().remove(cause)?;
+        }
+        for (kept, content) in &done.kept {
+            note::version(
+                self.me,
+                self.peer,
+                &settled.path,
+                kept,
+                content,
+                settled.lost.as_ref(),
+            )?;
+        }
+        note::conflicts(self.me, self.peer, &settled.path, &settled.row, self.report)
+    }
+
+    fn tell(&mut self, settled: &Settled, step: &Planned) {
+        let ours = step.record.as_ref().map(|record| &record.row);
+        if let Some(line) = item::line(self.me.side, settled, ours) {
+            self.observer.item(&line);
+        }
+        if let Some(moved) = &step.moved {
+            self.observer.item(&item::deleting(&moved.from, false));
+        }
+        let live = settled.row.live();
+        let kind = live.map_or(Kind::File, |live| live.content.value.kind());
+        let size = live.map_or(0, |live| live.content.value.size());
+        match settled.step {
+            Step::Nothing => return,
+            Step::Create(_) if step.moved.is_some() => self.report.renamed += 1,
+            Step::Create(_) => {
+                count(&mut self.report.created, kind);
+                self.written(kind, size);
+            }
+            Step::Replace(_) => {
+                self.report.updated += 1;
+                self.written(kind, size);
+            }
+            Step::Adjust => self.report.updated += 1,
+            Step::Remove => {
+                let old = displaced(step).map_or(Kind::File, |(content, _)| content.kind());
+                count(&mut self.report.deleted, old);
+            }
+        }
+        self.progress.bytes_done += size;
+        self.observer.progress(self.progress, Some(&settled.path));
+    }
+
+    fn written(&mut self, kind: Kind, size: u64) {
+        if kind == Kind::File {
+            self.report.transferred += 1;
+            self.report.bytes_transferred += size;
+            self.report.bytes_sent += size;
+            self.report.bytes_received += size;
+        }
+    }
+
+    fn fail(&mut self, path: &RelPath, error: &Failure) {
+        if error
+            .disk()
+            .is_some_and(|error| error.is_no_space() || error.is_read_only())
+        {
+            self.full = true;
+            self.report.troubles.disk = true;
+        } else if !matches!(error, Failure::Full) {
+            self.report.troubles.partial = true;
+        }
+        self.report.skipped.push(Skipped {
+            path: path.clone(),
+            why: error.to_string(),
+        });
+    }
+}
+
+/// Puts what a run that was stopped left in the stage where it belongs: displaced files into the version store (S9).
+///
+/// # Errors
+/// The stage cannot be cleared, or the database refuses.
+pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
+    let Some(Tools { apply, .. }) = tools(me) else {
+        return Ok(());
+    };
+    let failed = |source| EngineError::Root {
+        path: me.root.path().to_owned(),
+        source,
+    };
+    let recovered = apply.recover().map_err(failed)?;
+    me.db.batch(|| {
+        for found in recovered {
+            if let Outcome::Kept(kept) = found.outcome {
+                let path = found.path.unwrap_or_else(|| kept.path.clone());
+                note::recovered(me, peer, &path, &kept)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn tools(me: &Replica) -> Option<Tools> {
+    let private = me.private.as_ref().filter(|_| me.db.mode() == Mode::Durable)?;
+    Some(Tools {
+        stage: Stage::new(Arc::clone(&me.root), Arc::clone(private)),
+        apply: Apply::new(
+            Arc::clone(&me.root),
+            Arc::clone(private),
+            Arc::new(me.kept()?),
+            me.batch.as_bytes(),
+        ),
+    })
+}
+
+/// Writes nothing more to a full disk; what frees space still runs.
+fn full(step: &Planned) -> Result<Ready, Failure> {
+    let writes = step
+        .settled
+        .as_ref()
+        .is_some_and(|one| matches!(one.step, Step::Create(_) | Step::Replace(_)));
+    if writes {
+        Err(Failure::Full)
+    } else {
+        Ok(Ready::default())
+    }
+}
+
+/// What a step displaces, and what the disk said of it.
+fn displaced(step: &Planned) -> Option<(Content, Seen)> {
+    let record = step.record.as_ref()?;
+    Some((record.row.live()?.content.value.clone(), record.seen?))
+}
+
+/// Whether an entry is still the one whose attributes were recorded. Times of directories do not count.
+fn is_as_seen(found: &Stat, seen: &Stat) -> bool {
+    if found.kind == Kind::Dir {
+        return found.ino == seen.ino && found.attributes.mode == seen.attributes.mode;
+    }
+    found.same_state(seen)
+}
+
+fn create(
+    tools: &Tools,
+    root: &Root,
+    step: &Planned,
+    settled: &Settled,
+    content: Option<Staged>,
+) -> Result<Stat, Failure> {
+    let path = &settled.path;
+    let Some(live) = settled.row.live() else {
+        return Err(Failure::Moved(path.clone()));
+    };
+    if let Some(moved) = &step.moved {
+        let stat = tools.apply.rename(&moved.from, path, &moved.seen.stat)?;
+        return Ok(tools
+            .apply
+            .set_attributes(path, &live.attributes(), Which::ALL, &stat)?
+            .1);
+    }
+    let Some(content) = content else {
+        // Directories are made in their place. One that stands there already is what was wanted.
+        let stat = match tools.apply.make_dir(path) {
+            Ok(stat) => stat,
+            Err(ApplyError::Taken { .. }) => match root.stat(path)? {
+                Some(stat) if stat.kind == Kind::Dir => stat,
+                Some(_) | None => return Err(Failure::Moved(path.clone())),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        let mut attributes = live.attributes();
+        attributes.mode |= 0o700;
+        let which = Which {
+            mtime: false,
+            ..Which::ALL
+        };
+        return Ok(tools.apply.set_attributes(path, &attributes, which, &stat)?.1);
+    };
+    Ok(tools.apply.publish_new(content)?)
+}
+
+/// Whether a step made a directory.
+fn is_made(settled: &Settled) -> bool {
+    matches!(settled.step, Step::Create(_) | Step::Replace(_)) && settled.row.is_live_dir()
+}
+
+fn dress(tools: &Tools, me: &Replica, path: &RelPath, live: &Live) -> Result<Stat, Failure> {
+    let stat = me.root.stat(path)?.ok_or_else(|| Failure::Moved(path.clone()))?;
+    Ok(tools
+        .apply
+        .set_attributes(path, &live.attributes(), Which::ALL, &stat)?
+        .1)
+}
+
+/// Sets what differs between what is recorded and what shall be, and nothing that could not be set before (S2).
+fn adjust(
+    tools: &Tools,
+    path: &RelPath,
+    live: &Live,
+    seen: &Stat,
+    record: Option<&Record>,
+) -> Result<Stat, Failure> {
+    let old = record
+        .and_then(|record| record.row.live())
+        .map(Live::attributes)
+        .unwrap_or_default();
+    let new = live.attributes();
+    let which = Which {
+        mode: old.mode != new.mode,
+        owner: old.owner.uid != new.owner.uid,
+        group: old.owner.gid != new.owner.gid,
+        mtime: old.mtime != new.mtime && seen.kind != Kind::Dir,
+    };
+    Ok(tools.apply.set_attributes(path, &new, which, seen)?.1)
+}
+
+fn count(tally: &mut Tally, kind: Kind) {
+    match kind {
+        Kind::File => tally.files += 1,
+        Kind::Dir => tally.dirs += 1,
+        Kind::Symlink => tally.links += 1,
+        Kind::CharDevice | Kind::BlockDevice => tally.devices += 1,
+        Kind::Fifo | Kind::Socket => tally.specials += 1,
+    }
+}

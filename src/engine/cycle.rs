@@ -1,0 +1,211 @@
+//! One whole two-way run, top to bottom. Read this file first.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::attributes::is_superuser;
+use crate::disk::clock;
+use crate::engine::act::recover;
+use crate::engine::error::EngineError;
+use crate::engine::item;
+use crate::engine::observe::{Sight, Watching, observe};
+use crate::engine::options::{MaxDelete, Options};
+use crate::engine::pair::{self, Opening};
+use crate::engine::pull::{Taking, pull};
+use crate::engine::receive::{overrule, receive};
+use crate::engine::replica::Replica;
+use crate::engine::report::{Observer, Report, Tally};
+use crate::plan::decide::Decider;
+use crate::plan::guard::Limit;
+use crate::rules::conflict::Side;
+use crate::rules::scope::Scope;
+use crate::store::conflicts::Conflicts;
+use crate::store::peer::{Peer, Peers};
+
+/// Threads that list and read one root.
+const THREADS: usize = 2;
+/// Exchanges after which a run ends even if there is more to say; the next one goes on.
+const ROUNDS_MAX: usize = 4;
+
+/// What a two-way run is told.
+pub struct Job<'a> {
+    /// The first root.
+    pub first: &'a Path,
+    /// The second root.
+    pub second: &'a Path,
+    /// The state directory.
+    pub state: &'a Path,
+    /// The flags.
+    pub options: &'a Options,
+    /// The filter rules, for both roots.
+    pub scope: Arc<Scope>,
+}
+
+/// Keeps two roots the same: looks at both, tells each what the other has, and lets each take it.
+///
+/// What holds after an undisturbed run: both trees are equal in what is tracked, nothing that either held is lost
+/// (what lost is in the version store), and a second run changes nothing. A run that is stopped at any moment leaves
+/// both trees whole; the next one goes on.
+///
+/// # Errors
+/// The pair cannot be opened, or a database fails. What fails on one path is in the report.
+pub fn sync(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError> {
+    let begun = clock::now();
+    let mut report = Report::default();
+    let options = job.options;
+    let opening = Opening {
+        state: job.state,
+        rehearsal: options.dry_run,
+        force: options.force,
+    };
+    let (mut one, mut two) = pair::open(job.first, job.second, opening, &mut |text| {
+        observer.warning(&text)
+    })?;
+    for (own, other) in [(&one, &two), (&two, &one)] {
+        recover(own, other)?;
+    }
+    let sights = look(&mut one, &mut two, job)?;
+    for (replica, peer, sight) in [(&one, &two, &sights.0), (&two, &one, &sights.1)] {
+        account(replica, peer, sight, observer, &mut report)?;
+    }
+    let held_before = report.conflicts.len();
+    exchange(&one, &two, options, &job.scope, observer, &mut report)?;
+    for made in &report.conflicts[held_before..] {
+        observer.item(&item::conflict(&made.path, &made.note));
+    }
+    let open = Conflicts::of(&one.db)
+        .open()?
+        .len()
+        .max(Conflicts::of(&two.db).open()?.len());
+    report.conflicts_open = u64::try_from(open.saturating_sub(report.conflicts.len())).unwrap_or(u64::MAX);
+    one.close()?;
+    two.close()?;
+    report.seconds = seconds(clock::now().nanos_since(begun));
+    Ok(report)
+}
+
+/// Lets both replicas tell each other what they recorded, and take it, until neither has anything new to say.
+fn exchange(
+    one: &Replica,
+    two: &Replica,
+    options: &Options,
+    scope: &Arc<Scope>,
+    observer: &mut dyn Observer,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    if let Some(side) = options.force {
+        let (winner, loser) = if side == Side::One { (one, two) } else { (two, one) };
+        receive(winner, loser)?;
+        overrule(winner)?;
+    }
+    for _ in 0..ROUNDS_MAX {
+        let before = (one.seq(), two.seq());
+        for (me, peer) in [(one, two), (two, one)] {
+            receive(me, peer)?;
+            let decider = Decider {
+                me: me.me,
+                side: me.side,
+                policy: options.conflict,
+                now: clock::now(),
+            };
+            let (limit, scope) = (limit(options), Arc::clone(scope));
+            pull(
+                me,
+                peer,
+                Taking {
+                    decider,
+                    limit,
+                    scope,
+                    observer: &mut *observer,
+                    report: &mut *report,
+                },
+            )?;
+        }
+        receive(one, two)?;
+        if (one.seq(), two.seq()) == before || one.remote().count()? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Looks at both roots at the same time.
+fn look(one: &mut Replica, two: &mut Replica, job: &Job<'_>) -> Result<(Sight, Sight), EngineError> {
+    let watching = Watching {
+        scope: Arc::clone(&job.scope),
+        checksum: job.options.select.checksum,
+        devices: job.options.preserve.devices && is_superuser(),
+        threads: THREADS,
+    };
+    let watching = &watching;
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(move || observe(two, watching));
+        let first = observe(one, watching);
+        (first, second.join())
+    });
+    // A panic in one look is a panic of the run.
+    let second = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok((first?, second?))
+}
+
+/// Takes into account what a look found, and what it could not see.
+fn account(
+    replica: &Replica,
+    peer: &Replica,
+    sight: &Sight,
+    observer: &mut dyn Observer,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    for path in &sight.passed_over {
+        observer.warning(&format!(
+            "skipping {path}: sockets and devices are carried by root with -D only"
+        ));
+    }
+    if sight.forgot {
+        // What was dropped without a tombstone may be had from the peer again, now or when it is included again.
+        let peers = Peers::of(&replica.db);
+        let nonce = peers.get(peer.me)?.and_then(|known| known.nonce);
+        replica.db.batch(|| {
+            peers.put(&Peer {
+                replica: peer.me,
+                cursor: 0,
+                nonce,
+            })
+        })?;
+    }
+    let seen = &mut report.seen;
+    let Tally {
+        files,
+        dirs,
+        links,
+        devices,
+        specials,
+    } = sight.seen;
+    *seen = Tally {
+        files: seen.files + files,
+        dirs: seen.dirs + dirs,
+        links: seen.links + links,
+        devices: seen.devices + devices,
+        specials: seen.specials + specials,
+    };
+    report.bytes_total += sight.bytes_total;
+    report.troubles.partial |= !sight.skipped.is_empty();
+    report.troubles.vanished |= sight.vanished;
+    report.skipped.extend(sight.skipped.iter().cloned());
+    Ok(())
+}
+
+fn limit(options: &Options) -> Limit {
+    match options.removal.max_delete {
+        _ if options.removal.yes => Limit::Approved,
+        None => Limit::Formula,
+        Some(MaxDelete::Count(count)) => Limit::Count(count),
+        Some(MaxDelete::Percent(percent)) => Limit::Percent(percent),
+    }
+}
+
+/// Nanoseconds as seconds, to the millisecond.
+fn seconds(nanos: i128) -> f64 {
+    let millis = u32::try_from(nanos / 1_000_000).unwrap_or(u32::MAX);
+    f64::from(millis) / 1e3
+}

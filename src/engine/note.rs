@@ -1,0 +1,252 @@
+//! Writes down what a person may ask for later: kept versions, open conflicts.
+
+use crate::disk::clock;
+use crate::disk::kept::KeptAt;
+use crate::engine::error::EngineError;
+use crate::engine::replica::Replica;
+use crate::engine::report::{MadeConflict, Report};
+use crate::model::entry::{Content, Digest};
+use crate::model::path::RelPath;
+use crate::model::row::{Live, Loser, Row, Stamped};
+use crate::model::version::Dot;
+use crate::plan::decide::{Decider, Settled, Source, Step};
+use crate::plan::merge::conflict_id;
+use crate::rules::conflict::Policy;
+use crate::store::conflicts::{Conflict, Conflicts, Side};
+use crate::store::versions::{Version, Versions};
+
+/// Hexadecimal digits of an id that is shown.
+const ID_DIGITS: usize = 8;
+/// Longest id that is tried where shorter ones are taken.
+const ID_DIGITS_MAX: usize = 32;
+
+/// Adds what was kept of `path` to the catalogue.
+///
+/// # Errors
+/// The database refuses.
+pub fn version(
+    me: &Replica,
+    peer: &Replica,
+    path: &RelPath,
+    kept: &KeptAt,
+    content: &Content,
+    lost: Option<&Loser>,
+) -> Result<(), EngineError> {
+    let why = match lost {
+        Some(lost) if lost.content == *content => "lost a conflict",
+        Some(_) | None => "replaced",
+    };
+    let digest = matches!(content, Content::File { .. }).then(|| content.digest());
+    catalogue(me, peer, path, kept, digest, why)
+}
+
+/// Adds what was found displaced after a stop to the catalogue.
+///
+/// # Errors
+/// The database refuses.
+pub fn recovered(me: &Replica, peer: &Replica, path: &RelPath, kept: &KeptAt) -> Result<(), EngineError> {
+    catalogue(me, peer, path, kept, None, "found after a stop")
+}
+
+fn catalogue(
+    me: &Replica,
+    peer: &Replica,
+    path: &RelPath,
+    kept: &KeptAt,
+    digest: Option<Digest>,
+    why: &str,
+) -> Result<(), EngineError> {
+    let id = Digest::of(&[&kept.batch[..], b"\0", kept.path.as_bytes()].concat()).to_string();
+    let mut version = Version {
+        id: String::new(),
+        path: path.clone(),
+        batch: String::from_utf8_lossy(&kept.batch).into_owned(),
+        place: kept.path.clone(),
+        replaced: clock::now(),
+        kind: kept.stat.kind,
+        size: kept.stat.size,
+        digest,
+        attributes: kept.stat.attributes,
+        by: peer.side.label().to_owned(),
+        why: why.to_owned(),
+    };
+    for digits in ID_DIGITS..=ID_DIGITS_MAX {
+        id[..digits].clone_into(&mut version.id);
+        if Versions::of(&me.db).add(&version)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the list of conflicts of `path` in line with the losers that `row` names; new ones are told in the report.
+///
+/// # Errors
+/// The database refuses.
+pub fn conflicts(
+    me: &Replica,
+    peer: &Replica,
+    path: &RelPath,
+    row: &Row,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    let table = Conflicts::of(&me.db);
+    let known = table.at(path)?;
+    for conflict in known.iter().filter(|conflict| !conflict.resolved) {
+        if !row
+            .losers
+            .iter()
+            .any(|loser| loser.dot == conflict.loser.entry.dot)
+        {
+            table.close(conflict.id)?;
+        }
+    }
+    for loser in &row.losers {
+        if known.iter().any(|conflict| conflict.loser.entry.dot == loser.dot) {
+            continue;
+        }
+        let winner = row.live().map_or_else(|| loser.clone(), as_entry);
+        add(me, peer, path, winner, loser.clone(), report)?;
+    }
+    Ok(())
+}
+
+/// Lists a conflict that a person shall decide, unless it is listed.
+///
+/// # Errors
+/// The database refuses.
+pub fn undecided(
+    me: &Replica,
+    peer: &Replica,
+    path: &RelPath,
+    theirs: &Row,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    let ours = me.record(path)?;
+    let (Some(ours), Some(theirs)) = (ours.as_ref().and_then(|ours| ours.row.live()), theirs.live()) else {
+        return Ok(());
+    };
+    let id = conflict_id(path, &ours.content, &theirs.content);
+    if Conflicts::of(&me.db)
+        .at(path)?
+        .iter()
+        .any(|conflict| conflict.id == id)
+    {
+        return Ok(());
+    }
+    add(me, peer, path, as_entry(ours), as_entry(theirs), report)
+}
+
+fn add(
+    me: &Replica,
+    peer: &Replica,
+    path: &RelPath,
+    winner: Loser,
+    loser: Loser,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    let stamped = |entry: &Loser| Stamped {
+        value: entry.content.clone(),
+        dot: entry.dot,
+    };
+    let id = conflict_id(path, &stamped(&winner), &stamped(&loser));
+    let side = |entry: Loser| Side {
+        peer: label(me, peer, entry.dot).to_owned(),
+        entry,
+    };
+    let (winner, loser) = (side(winner), side(loser));
+    let shown = id.to_string()[..ID_DIGITS].to_owned();
+    if !report.conflicts.iter().any(|made| made.id == shown) {
+        let note = format!("{} stays, {} is kept; conflict {shown}", winner.peer, loser.peer);
+        report.conflicts.push(MadeConflict {
+            id: shown,
+            path: path.clone(),
+            note,
+        });
+    }
+    let conflict = Conflict {
+        id,
+        path: path.clone(),
+        winner,
+        loser,
+        since: clock::now(),
+        resolved: false,
+    };
+    Ok(Conflicts::of(&me.db).put(&conflict)?)
+}
+
+/// The side that wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.
+fn label(me: &Replica, peer: &Replica, dot: Dot) -> &'static str {
+    if dot.replica == me.me {
+        me.side.label()
+    } else {
+        peer.side.label()
+    }
+}
+
+fn as_entry(live: &Live) -> Loser {
+    Loser {
+        dot: live.content.dot,
+        content: live.content.value.clone(),
+        attributes: live.attributes(),
+        path: None,
+    }
+}
+
+/// Under the policy `copy`, gives each loser a path of its own beside the winner; elsewhere changes nothing.
+///
+/// The name is made of the loser's digest, so that all replicas make the same file (R22).
+#[must_use]
+pub fn place_copies(me: &Replica, decider: Decider, settled: Vec<Settled>, next: u64) -> Vec<Settled> {
+    if decider.policy != Policy::Copy {
+        return settled;
+    }
+    let mut placed = Vec::with_capacity(settled.len());
+    for mut one in settled {
+        let number = next + u64::try_from(placed.len()).unwrap_or(u64::MAX);
+        if let Some(lost) = one.lost.take_if(|lost| !lost.content.is_dir())
+            && let Some(beside) = beside(&one.path, &lost)
+        {
+            one.row.losers.retain(|loser| loser.dot != lost.dot);
+            let dot = Dot {
+                replica: me.me,
+                counter: number,
+            };
+            let live = Live::new(lost.content.clone(), lost.attributes, dot, decider.now);
+            let from = lost.path.clone().unwrap_or_else(|| one.path.clone());
+            let is_ours = matches!(one.step, Step::Replace(_)) && lost.path.is_none();
+            let source = if is_ours {
+                Source::Ours(from)
+            } else {
+                Source::Peer(from)
+            };
+            let vector = crate::model::version::VersionVector::of(dot);
+            let row = Row {
+                vector,
+                state: crate::model::row::State::Live(live),
+                losers: Vec::new(),
+            };
+            placed.push(Settled {
+                path: beside,
+                row,
+                step: Step::Create(source),
+                lost: None,
+            });
+        }
+        placed.push(one);
+    }
+    placed
+}
+
+/// `dir/name.ext` becomes `dir/name.conflict-DIGEST.ext`.
+fn beside(path: &RelPath, lost: &Loser) -> Option<RelPath> {
+    let name = path.name();
+    let dot = name
+        .iter()
+        .rposition(|b| *b == b'.')
+        .filter(|at| *at > 0)
+        .unwrap_or(name.len());
+    let mark = format!(".conflict-{}", &lost.content.digest().to_string()[..ID_DIGITS]);
+    let name = [&name[..dot], mark.as_bytes(), &name[dot..]].concat();
+    path.parent()?.join(&name).ok()
+}

@@ -1,0 +1,389 @@
+//! One replica takes what the peer has: decides about each row that waits, and makes the disk agree.
+//!
+//! Three passes over the waiting rows: in path order all that creates and changes, parents first; then backwards all
+//! that is deleted, children first; last the directories whose place something else shall take.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::act::{Crew, Moved, Planned};
+use crate::engine::error::EngineError;
+use crate::engine::frozen::Frozen;
+use crate::engine::note;
+use crate::engine::replica::Replica;
+use crate::engine::report::{Held, Observer, Report, Skipped};
+use crate::model::path::RelPath;
+use crate::model::row::Row;
+use crate::plan::decide::{self, Decider, Decision, Settled, Source, Step};
+use crate::plan::guard::{Limit, Toll, allows, bound};
+use crate::rules::scope::Scope;
+use crate::store::error::StoreError;
+
+/// Rows read at a time.
+const PAGE: usize = 1000;
+/// Steps in one batch: staged, flushed, named and recorded together.
+const BATCH_STEPS: usize = 512;
+/// Content bytes in one batch.
+const BATCH_BYTES: u64 = 64 << 20;
+
+/// How a pull is done.
+pub struct Taking<'a> {
+    /// Decides about rows.
+    pub decider: Decider,
+    /// Bound of deletions.
+    pub limit: Limit,
+    /// The filter rules: what they leave out is not touched.
+    pub scope: Arc<Scope>,
+    /// Told of each step.
+    pub observer: &'a mut dyn Observer,
+    /// Counts what happened.
+    pub report: &'a mut Report,
+}
+
+/// Settles the rows of `peer` that wait at `me`.
+///
+/// What holds after: each row that could be settled is recorded as applied and waits no more; each that could not is
+/// named in the report and waits on.
+///
+/// # Errors
+/// A database refuses. What fails on one path is no error.
+pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), EngineError> {
+    if me.remote().count()? == 0 {
+        return Ok(());
+    }
+    let Taking {
+        decider,
+        limit,
+        scope,
+        observer,
+        report,
+    } = taking;
+    let frozen = Frozen::new(me, scope);
+    let mut pull = Pull {
+        me,
+        decider,
+        frozen,
+        crew: Crew::new(me, peer, observer, report),
+        ahead: BTreeMap::new(),
+        planned: Vec::new(),
+        bytes: 0,
+        numbered: 0,
+        held: false,
+    };
+    pull.judge(limit)?;
+    pull.create_and_change()?;
+    if !pull.held {
+        pull.delete_entries()?;
+        pull.delete_dirs()?;
+        pull.replace_dirs()?;
+    }
+    pull.crew.finish()?;
+    me.db.batch(|| me.save_seq())?;
+    Ok(())
+}
+
+struct Pull<'a> {
+    me: &'a Replica,
+    decider: Decider,
+    frozen: Frozen<'a>,
+    crew: Crew<'a>,
+    /// Rows decided in the present batch, which the index does not have yet.
+    ahead: BTreeMap<RelPath, Row>,
+    planned: Vec<Planned>,
+    bytes: u64,
+    /// Numbers of the sequence that the present batch has taken.
+    numbered: u64,
+    held: bool,
+}
+
+impl decide::Index for Pull<'_> {
+    type Error = StoreError;
+
+    fn ours(&self, path: &RelPath) -> Result<Option<Row>, StoreError> {
+        match self.ahead.get(path) {
+            Some(row) => Ok(Some(row.clone())),
+            None => decide::Index::ours(self.me, path),
+        }
+    }
+
+    fn theirs(&self, path: &RelPath) -> Result<Option<Row>, StoreError> {
+        decide::Index::theirs(self.me, path)
+    }
+}
+
+/// Why a step is not for the first pass.
+fn is_late(alone: bool, one: &Settled, ours: Option<&Row>) -> bool {
+    let dir_in_the_way = ours.is_some_and(Row::is_live_dir) && matches!(one.step, Step::Replace(_));
+    alone && (one.step == Step::Remove || dir_in_the_way)
+}
+
+impl Pull<'_> {
+    /// Asks the guard about all that waits (S14).
+    fn judge(&mut self, limit: Limit) -> Result<(), EngineError> {
+        let mut toll = Toll {
+            of: self.me.index().live_count(),
+            ..Toll::default()
+        };
+        self.each(|pull, path, theirs| {
+            let Decision::Settle(all) = pull.decider.decide(path, theirs, pull, pull.me.seq() + 1)? else {
+                return Ok(());
+            };
+            for one in &all {
+                let moved = one.row.tombstone().is_some_and(|stone| stone.moved_to.is_some());
+                let emptied = one.row.live().is_some_and(|live| live.content.value.size() == 0)
+                    && matches!(one.step, Step::Replace(_))
+                    && decide::Index::ours(pull, &one.path)?
+                        .is_some_and(|row| row.live().is_some_and(|live| live.content.value.size() > 0));
+                match one.step {
+                    Step::Remove if !moved => toll.deletes += 1,
+                    Step::Create(_) => toll.creates += 1,
+                    Step::Replace(_) if emptied => toll.deletes += 1,
+                    Step::Remove | Step::Replace(_) | Step::Adjust | Step::Nothing => {}
+                }
+            }
+            Ok(())
+        })?;
+        self.held = !allows(toll, limit);
+        if self.held {
+            let held = Held {
+                deletes: toll.deletes,
+                of: toll.of,
+                limit: bound(toll, limit),
+            };
+            self.crew.report.held.get_or_insert(held);
+        }
+        Ok(())
+    }
+
+    /// Calls `work` for each waiting row, in path order.
+    fn each(
+        &mut self,
+        mut work: impl FnMut(&mut Self, &RelPath, &Row) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut last: Option<RelPath> = None;
+        loop {
+            let page = self.me.remote().page(last.as_ref(), PAGE)?;
+            for (path, row) in &page {
+                if !self.frozen.covers(path, row) {
+                    work(self, path, row)?;
+                }
+            }
+            match page.last() {
+                Some((path, _)) if page.len() == PAGE => last = Some(path.clone()),
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+
+    fn decide(&self, path: &RelPath, theirs: &Row) -> Result<Decision, EngineError> {
+        Ok(self
+            .decider
+            .decide(path, theirs, self, self.me.seq() + 1 + self.numbered)?)
+    }
+
+    fn create_and_change(&mut self) -> Result<(), EngineError> {
+        self.each(|pull, path, theirs| {
+            let settled = match pull.decide(path, theirs)? {
+                Decision::Known => {
+                    pull.planned.push(Planned::forget(path));
+                    return pull.flush_if_full();
+                }
+                Decision::Undecided => {
+                    return note::undecided(pull.me, pull.crew.peer, path, theirs, pull.crew.report);
+                }
+                Decision::Settle(settled) => settled,
+            };
+            let alone = settled.len() == 1;
+            for one in &settled {
+                let ours = decide::Index::ours(pull, &one.path)?;
+                if is_late(alone, one, ours.as_ref()) || pull.held && empties(one, ours.as_ref()) {
+                    return Ok(());
+                }
+            }
+            pull.plan(path, settled)?;
+            pull.flush_if_full()
+        })?;
+        self.flush()
+    }
+
+    fn delete_entries(&mut self) -> Result<(), EngineError> {
+        self.each_removal(|pull, path, settled, ours| {
+            if ours.is_live_dir() {
+                return Ok(());
+            }
+            pull.plan(path, vec![settled])?;
+            pull.flush_if_full()
+        })?;
+        self.flush()
+    }
+
+    /// Directories last, the deepest first, each recorded at once: whether one may go depends on those below it.
+    fn delete_dirs(&mut self) -> Result<(), EngineError> {
+        self.me.db.begin()?;
+        self.each_removal(|pull, path, settled, ours| {
+            if !ours.is_live_dir() {
+                return Ok(());
+            }
+            let one = if pull.me.index().any_live_below(path)? {
+                // A live child keeps its parents alive (S12).
+                let theirs = decide::Index::theirs(pull, path)?;
+                pull.decider
+                    .revive(path, Some(&ours), theirs.as_ref(), pull.me.seq() + 1)
+            } else {
+                settled
+            };
+            let record = pull.me.record(path)?;
+            pull.crew.act_alone(path, one, record)
+        })?;
+        self.me.save_seq()?;
+        Ok(self.me.db.commit()?)
+    }
+
+    /// Calls `work` for each waiting row that removes something of ours, in reverse path order.
+    fn each_removal(
+        &mut self,
+        mut work: impl FnMut(&mut Self, &RelPath, Settled, Row) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut last: Option<RelPath> = None;
+        loop {
+            let page = self.me.remote().page_back(last.as_ref(), PAGE)?;
+            for (path, theirs) in &page {
+                if self.frozen.covers(path, theirs) {
+                    continue;
+                }
+                let Decision::Settle(mut settled) = self.decide(path, theirs)? else {
+                    continue;
+                };
+                let ours = decide::Index::ours(self, path)?;
+                if let (1, Some(one), Some(ours)) = (settled.len(), settled.pop(), ours)
+                    && one.step == Step::Remove
+                {
+                    work(self, path, one, ours)?;
+                }
+            }
+            match page.last() {
+                Some((path, _)) if page.len() == PAGE => last = Some(path.clone()),
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+
+    /// What shall take the place of a directory, now that the directory is as empty as it will be.
+    fn replace_dirs(&mut self) -> Result<(), EngineError> {
+        self.each(|pull, path, theirs| {
+            let Decision::Settle(mut settled) = pull.decide(path, theirs)? else {
+                return Ok(());
+            };
+            let Some(ours) = decide::Index::ours(pull, path)?.filter(Row::is_live_dir) else {
+                return Ok(());
+            };
+            let (1, Some(one)) = (settled.len(), settled.pop()) else {
+                return Ok(());
+            };
+            if !matches!(one.step, Step::Replace(_)) {
+                return Ok(());
+            }
+            let one = if pull.me.index().any_live_below(path)? {
+                if pull.me.remote().any_below(path)? {
+                    let why = "waits for what lies below it".to_owned();
+                    pull.crew.report.skipped.push(Skipped {
+                        path: path.clone(),
+                        why,
+                    });
+                    return Ok(());
+                }
+                pull.decider
+                    .revive(path, Some(&ours), Some(theirs), pull.me.seq() + 1 + pull.numbered)
+            } else {
+                one
+            };
+            pull.plan(path, vec![one])?;
+            pull.flush_if_full()
+        })?;
+        self.flush()
+    }
+
+    /// Adds the steps that settle the peer's row of `cause` to the batch.
+    fn plan(&mut self, cause: &RelPath, settled: Vec<Settled>) -> Result<(), EngineError> {
+        let settled = note::place_copies(self.me, self.decider, settled, self.me.seq() + 1 + self.numbered);
+        let last = settled.len() - 1;
+        for (at, one) in settled.into_iter().enumerate() {
+            let record = self.me.record(&one.path)?;
+            self.ahead.insert(one.path.clone(), one.row.clone());
+            if matches!(one.step, Step::Create(_) | Step::Replace(_)) {
+                self.bytes += one.row.live().map_or(0, |live| live.content.value.size());
+            }
+            self.numbered += 1;
+            let seq = self.me.seq() + self.numbered;
+            let moved = self.move_of(&one, seq + 1)?;
+            self.numbered += u64::from(moved.is_some());
+            let cause = (at == last).then(|| cause.clone());
+            self.planned.push(Planned {
+                settled: Some(one),
+                record,
+                seq,
+                cause,
+                moved,
+            });
+        }
+        Ok(())
+    }
+
+    /// The file of ours that a creation can be made of by a rename: it stands where the peer's row says that nothing
+    /// does any more, so its own deletion is settled along with it.
+    fn move_of(&mut self, one: &Settled, seq: u64) -> Result<Option<Moved>, EngineError> {
+        let Step::Create(Source::Ours(from)) = &one.step else {
+            return Ok(None);
+        };
+        if self.ahead.contains_key(from) || self.held {
+            return Ok(None);
+        }
+        let (Some(theirs), Some(record)) = (self.me.remote().get(from)?, self.me.record(from)?) else {
+            return Ok(None);
+        };
+        let Decision::Settle(mut settled) = self.decide(from, &theirs)? else {
+            return Ok(None);
+        };
+        match (settled.len(), settled.pop(), record.seen) {
+            (
+                1,
+                Some(Settled {
+                    step: Step::Remove,
+                    row,
+                    ..
+                }),
+                Some(seen),
+            ) => {
+                self.ahead.insert(from.clone(), row.clone());
+                Ok(Some(Moved {
+                    from: from.clone(),
+                    seen,
+                    row,
+                    seq,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn flush_if_full(&mut self) -> Result<(), EngineError> {
+        if self.planned.len() >= BATCH_STEPS || self.bytes >= BATCH_BYTES {
+            return self.flush();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), EngineError> {
+        let planned = std::mem::take(&mut self.planned);
+        self.me.advance(std::mem::take(&mut self.numbered));
+        self.ahead.clear();
+        self.bytes = 0;
+        self.crew.act(planned)
+    }
+}
+
+/// Whether a step takes all bytes of a file: held back with the deletions.
+fn empties(one: &Settled, ours: Option<&Row>) -> bool {
+    let size = |row: &Row| row.live().map_or(0, |live| live.content.value.size());
+    matches!(one.step, Step::Replace(_)) && size(&one.row) == 0 && ours.is_some_and(|ours| size(ours) > 0)
+}

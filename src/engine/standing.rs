@@ -1,0 +1,205 @@
+//! How a root stands to what is known of it: the same, new, moved, cloned, or one of the contradictions that halt a
+//! run; and how old the database is beside the marker (S10).
+
+use std::path::Path;
+
+use crate::disk::clock;
+use crate::disk::private::{Private, names_in};
+use crate::disk::root::Root;
+use crate::engine::error::EngineError;
+use crate::engine::marker::{Id, Marker};
+use crate::engine::pair::Opening;
+use crate::engine::site::Site;
+use crate::engine::state::{database_id, database_path, move_database, open_database};
+use crate::model::path::{PRIVATE_DIR, RelPath};
+use crate::rules::conflict::Side;
+use crate::store::db::{Database, Mode};
+use crate::store::meta::{self, Meta};
+
+/// How a root stands to its database.
+#[derive(Debug)]
+pub struct Standing {
+    /// The database, open; new or known.
+    pub db: Database,
+    /// Its name.
+    pub database: Id,
+    /// The root's id; `None` where one must be minted.
+    pub root_id: Option<Id>,
+    /// Nothing is known yet: the first exchange is a union.
+    pub is_new: bool,
+    /// The database is older than the root: it was rolled back.
+    pub rolled_back: bool,
+    /// The next generation of both.
+    pub generation: u64,
+}
+
+/// Returns how `site` stands to the database of its pair with `other`.
+///
+/// # Errors
+/// The root lost its marker, is another one, or is older than its database; the database cannot be used.
+pub fn standing(
+    site: &Site,
+    other: &Site,
+    side: Side,
+    opening: Opening<'_>,
+    warn: &mut dyn FnMut(String),
+) -> Result<Standing, EngineError> {
+    let database = database_id(site.root.path(), other.root.path());
+    let path = database_path(opening.state, database);
+    let past = if path.exists() {
+        Past::Unknown
+    } else {
+        past(site, other, &path, opening)?
+    };
+    let mode = if opening.rehearsal {
+        Mode::Rehearsal
+    } else {
+        Mode::Durable
+    };
+    let db = open_database(&path, mode, clock::now(), warn)?;
+    let known = Meta::of(&db).get(meta::ROOT_ID)?;
+    let root_id = site
+        .marker
+        .as_ref()
+        .map(|marker| marker.id)
+        .filter(|_| past != Past::Copied);
+    let Some(known) = known else {
+        return Ok(Standing {
+            db,
+            database,
+            root_id,
+            is_new: true,
+            rolled_back: false,
+            generation: 1,
+        });
+    };
+    let pending = Meta::of(&db).get(meta::MARKER_PENDING)?.unwrap_or(false);
+    let ours = Meta::of(&db).get(meta::GENERATION)?.unwrap_or(0);
+    let Some(marker) = &site.marker else {
+        if pending && ours == 1 {
+            return Ok(Standing {
+                db,
+                database,
+                root_id: Some(known),
+                is_new: false,
+                rolled_back: false,
+                generation: 2,
+            });
+        }
+        let entries = db.tally().entries;
+        let empty = is_empty(&site.root);
+        return Err(EngineError::MarkerLost {
+            path: site.path(),
+            empty,
+            entries,
+            database: path,
+        });
+    };
+    if marker.id != known {
+        return Err(EngineError::RootReplaced {
+            path: site.path(),
+            database: path,
+        });
+    }
+    let name = if let Past::Moved(old) = past {
+        old
+    } else {
+        database
+    };
+    let theirs = marker.generations.get(&name).copied().unwrap_or(0);
+    let is_restored = theirs < ours && !(pending && theirs + 1 == ours);
+    if is_restored && opening.force.is_none() {
+        let (label, other) = (side.label(), side.other().label());
+        return Err(EngineError::RootRestored {
+            path: site.path(),
+            label,
+            other,
+        });
+    }
+    let rolled_back = theirs > ours;
+    if rolled_back {
+        warn(format!(
+            "what is recorded of {} is older than the root itself; this run deletes nothing there",
+            site.root.path().display()
+        ));
+    }
+    let generation = ours.max(theirs) + 1;
+    Ok(Standing {
+        db,
+        database,
+        root_id: Some(known),
+        is_new: false,
+        rolled_back,
+        generation,
+    })
+}
+
+/// What is known of a root that has a marker but no database under its present path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Past {
+    /// Nothing.
+    Unknown,
+    /// The root that the marker speaks of stands elsewhere: this one is a copy of it.
+    Copied,
+    /// It was moved here; its database had this name.
+    Moved(Id),
+}
+
+/// Looks for a database that knows `site` under another path; that of a root that moved is renamed to `path`.
+fn past(site: &Site, other: &Site, path: &Path, opening: Opening<'_>) -> Result<Past, EngineError> {
+    let Some(marker) = &site.marker else {
+        return Ok(Past::Unknown);
+    };
+    for candidate in marker.generations.keys() {
+        let old = database_path(opening.state, *candidate);
+        if !old.exists() {
+            continue;
+        }
+        // A database that cannot be read says nothing here; it is dealt with when its own pair is opened.
+        let Ok(db) = Database::open(&old, Mode::Rehearsal) else {
+            continue;
+        };
+        let known = Meta::of(&db);
+        let (Some(id), Some(was)) = (known.get(meta::ROOT_ID)?, known.get(meta::ROOT_PATH)?) else {
+            continue;
+        };
+        if id != marker.id || was == site.root.path() {
+            continue;
+        }
+        if stands_at(&was, &site.root, marker) {
+            return Ok(Past::Copied);
+        }
+        let peer = known.get(meta::PEER_ROOT_ID)?;
+        drop(db);
+        if !opening.rehearsal && peer.is_some() && peer == other.marker.as_ref().map(|marker| marker.id) {
+            // Opened and closed once, so that nothing of it is left outside the file itself.
+            Database::open(&old, Mode::Durable).map(drop)?;
+            move_database(&old, path)?;
+            return Ok(Past::Moved(*candidate));
+        }
+    }
+    Ok(Past::Unknown)
+}
+
+/// Whether a root with this marker, other than `here`, stands at `path`.
+fn stands_at(path: &Path, here: &Root, marker: &Marker) -> bool {
+    let Ok(root) = Root::open(path) else { return false };
+    if (root.dev(), root.ino()) == (here.dev(), here.ino()) {
+        return false;
+    }
+    let text = Private::open_existing(&root)
+        .ok()
+        .flatten()
+        .and_then(|private| private.read_marker().ok().flatten());
+    text.and_then(|text| Marker::parse(&text).ok())
+        .is_some_and(|found| found.id == marker.id)
+}
+
+/// Whether nothing of the user's is in `root`. What cannot be listed does not count as empty.
+pub(crate) fn is_empty(root: &Root) -> bool {
+    let names = root
+        .open_dir(&RelPath::root())
+        .ok()
+        .and_then(|dir| names_in(&dir).ok());
+    names.is_some_and(|names| names.iter().all(|name| &name[..] == PRIVATE_DIR))
+}

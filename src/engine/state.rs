@@ -1,0 +1,131 @@
+//! The state directory: where the databases of replicas are, and what is done with one that cannot be used.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+
+use crate::engine::error::EngineError;
+use crate::engine::marker::Id;
+use crate::model::entry::Digest;
+use crate::model::metadata::Timestamp;
+use crate::store::db::{Database, Mode};
+use crate::store::error::StoreError;
+
+/// Returns the name of the database of the root at `own` in its pair with `other`, both canonical.
+#[must_use]
+pub fn database_id(own: &Path, other: &Path) -> Id {
+    let digest = Digest::of(
+        &[
+            b"csync replica\0",
+            own.as_os_str().as_bytes(),
+            b"\0",
+            other.as_os_str().as_bytes(),
+        ]
+        .concat(),
+    );
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.0[..16]);
+    id
+}
+
+/// Returns where the database called `id` is.
+#[must_use]
+pub fn database_path(state: &Path, id: Id) -> PathBuf {
+    state
+        .join("replicas")
+        .join(format!("{}.db", HEXLOWER.encode(&id)))
+}
+
+/// Returns the ids of all databases in `state`, sorted.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn databases(state: &Path) -> Result<Vec<Id>, EngineError> {
+    let dir = state.join("replicas");
+    let failed = |source| EngineError::State {
+        doing: "list",
+        path: dir.clone(),
+        source,
+    };
+    let mut ids = Vec::new();
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ids),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        let id = name
+            .as_bytes()
+            .strip_suffix(b".db")
+            .and_then(|hex| HEXLOWER.decode(hex).ok());
+        ids.extend(id.and_then(|id| Id::try_from(id).ok()));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Opens the database at `path`; one that is damaged is set aside and a new one begun, which `warn` is told.
+///
+/// # Errors
+/// It was written by a newer csync, is in use, is foreign, or the system refuses.
+pub fn open_database(
+    path: &Path,
+    mode: Mode,
+    now: Timestamp,
+    warn: &mut dyn FnMut(String),
+) -> Result<Database, EngineError> {
+    match Database::open(path, mode) {
+        Ok(db) => Ok(db),
+        Err(StoreError::Corrupt { path, detail }) => {
+            if mode == Mode::Rehearsal {
+                warn(format!(
+                    "{} is damaged ({detail}); the run would begin anew",
+                    path.display()
+                ));
+                return Ok(Database::open(&path.with_extension("none"), mode)?);
+            }
+            let aside = path.with_extension(format!("db.damaged-{}", now.secs));
+            move_database(&path, &aside)?;
+            warn(format!(
+                "the database {} is damaged ({detail}); it was set aside as {}, and the run begins anew: a union, nothing is deleted",
+                path.display(),
+                aside.display()
+            ));
+            Ok(Database::open(&path, mode)?)
+        }
+        Err(StoreError::Locked { path }) => Err(EngineError::Locked { path, pid: None }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Renames a closed database with the files that belong to it.
+///
+/// # Errors
+/// The system refuses.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the state directory is ours, and no synchronised root"
+)]
+pub fn move_database(from: &Path, to: &Path) -> Result<(), EngineError> {
+    let with = |path: &Path, suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    for suffix in ["-wal", "-shm", ""] {
+        match std::fs::rename(with(from, suffix), with(to, suffix)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(EngineError::State {
+                    doing: "rename",
+                    path: from.to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+    Ok(())
+}
