@@ -103,8 +103,10 @@ pub mod engine {
 /// The command line.
 pub mod cli {
     pub mod args;
+    pub mod draft;
     pub mod failure;
     pub mod flags;
+    pub mod grammar;
     pub mod operand;
     pub mod refused;
     pub mod render;

@@ -1,0 +1,176 @@
+//! The grammar of the command line: every verb with its operands and flags.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Arg, ArgAction, Command, value_parser};
+use clap_complete::Shell;
+
+use crate::cli::flags;
+use crate::cli::refused;
+
+/// Returns the grammar of the command line; `completions` is made of it.
+#[must_use]
+pub fn command() -> Command {
+    let root = Command::new("csync")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keeps directories the same, in both directions, and loses nothing")
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .arg(help())
+        .arg(path_flag("config", "FILE", "The config to use"))
+        .arg(path_flag(
+            "state-dir",
+            "DIR",
+            "Where this node keeps its key and databases",
+        ));
+    let root = transfer_verbs(root);
+    let root = version_verbs(root);
+    refused::declare_verbs(node_verbs(root))
+}
+
+fn transfer_verbs(root: Command) -> Command {
+    let transfer = |name: &'static str, about: &'static str| {
+        verb(name, about)
+            .args_override_self(true)
+            .arg(operands("PATH", "SRC… DEST"))
+    };
+    let flagged = |command| refused::declare_flags(flags::declare(command));
+    root.subcommand(flagged(transfer(
+        "push",
+        "Make DEST what SRC is; deletes only with --delete",
+    )))
+    .subcommand(flagged(transfer(
+        "pull",
+        "Make DEST what SRC is; deletes only with --delete",
+    )))
+    .subcommand(flagged(transfer(
+        "sync",
+        "Carry changes both ways between two roots A and B",
+    )))
+    .subcommand(flagged(transfer(
+        "diff",
+        "List what differs between A and B; exit 0 or 40",
+    )))
+}
+
+fn version_verbs(root: Command) -> Command {
+    let resolve = listing(verb(
+        "resolve",
+        "Settle conflicts; what loses is kept as a version",
+    ))
+    .arg(operands("ID|PATH", "Ids of conflicts, or paths"))
+    .arg(flag("local", "Side 1 stays"))
+    .arg(
+        Arg::new("take")
+            .long("take")
+            .value_name("PEER")
+            .help("This side stays: 1 or 2"),
+    )
+    .arg(flag("newest", "The later content stays"))
+    .arg(flag("both", "Both stay, one under a name of its own"))
+    .arg(flag("diff", "Show how the sides differ, settle nothing"))
+    .arg(flag("merge", "").hide(true));
+    let restore = listing(verb("restore", "Bring back an old version"))
+        .arg(operands(
+            "PATH[@ID]",
+            "What to bring back; without an id the latest version",
+        ))
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Put it into DIR"),
+        )
+        .arg(Arg::new("at").long("at").value_name("TIME").hide(true));
+    root.subcommand(
+        listing(verb(
+            "verify",
+            "Compare a root with what csync recorded of it; exit 0 or 40",
+        ))
+        .arg(operands("ROOT", "A root that csync keeps"))
+        .arg(flag("deep", "Read every content again"))
+        .arg(Arg::new("peer").long("peer").value_name("PEER").hide(true)),
+    )
+    .subcommand(listing(verb("conflicts", "List open conflicts")).arg(operands("ROOT", "Only of this root")))
+    .subcommand(resolve)
+    .subcommand(
+        listing(verb("versions", "List old versions"))
+            .arg(operands("PATH", "A path inside a root"))
+            .arg(flag("deleted", "").hide(true)),
+    )
+    .subcommand(restore)
+    .subcommand(
+        verb("cat", "Write an old version to standard output").arg(operands("PATH@ID", "Which version")),
+    )
+}
+
+fn node_verbs(root: Command) -> Command {
+    let name = Arg::new("name")
+        .long("name")
+        .value_name("NAME")
+        .value_parser(NonEmptyStringValueParser::new());
+    let shell = Arg::new("shell")
+        .value_name("SHELL")
+        .required(true)
+        .value_parser(value_parser!(Shell));
+    root.subcommand(
+        verb("init", "Make this node's key and config where there are none")
+            .arg(name.help("This node's name")),
+    )
+    .subcommand(
+        verb("id", "Print this node's key").arg(flag("toml", "As lines for the config of other nodes")),
+    )
+    .subcommand(
+        verb("config", "Look at the config")
+            .subcommand_required(true)
+            .subcommand(verb("check", "List every problem of the config"))
+            .subcommand(verb("show", "Print the config as csync reads it")),
+    )
+    .subcommand(verb("completions", "Print a completion script").arg(shell))
+}
+
+fn verb(name: &'static str, about: &'static str) -> Command {
+    Command::new(name)
+        .about(about)
+        .disable_help_flag(true)
+        .arg(help())
+}
+
+fn help() -> Arg {
+    Arg::new("help")
+        .long("help")
+        .action(ArgAction::Help)
+        .help("Print help")
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn path_flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help(help)
+}
+
+/// Operands are counted by [`parse`], whose messages can say what is missing.
+fn operands(name: &'static str, help: &'static str) -> Arg {
+    Arg::new("operands")
+        .value_name(name)
+        .help(help)
+        .num_args(0..)
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(OsString))
+}
+
+fn listing(command: Command) -> Command {
+    command
+        .arg(flag("json", "One JSON object on standard output"))
+        .arg(flag("raw-names", "File names as they are, unescaped"))
+}
