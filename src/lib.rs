@@ -8,6 +8,7 @@ pub mod fault;
 /// Nouns. No I/O, no clock.
 pub mod model {
     pub mod entry;
+    pub mod key;
     pub mod metadata;
     pub mod path;
     pub mod row;
@@ -36,7 +37,13 @@ pub mod plan {
 
 /// The settings file as typed values.
 pub mod config {
+    pub mod check;
+    pub mod parse;
+    pub mod problem;
     pub mod quantity;
+    pub mod reader;
+    pub mod settings;
+    pub mod values;
 }
 
 /// The local tree: the only floor that touches a synchronised root.
@@ -76,6 +83,11 @@ pub mod store {
     pub mod span;
     pub mod unpack;
     pub mod versions;
+}
+
+/// Peers: so far, who this node is.
+pub mod transport {
+    pub mod identity;
 }
 
 /// Where deciding meets acting.
