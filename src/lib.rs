@@ -62,6 +62,7 @@ pub mod disk {
     pub mod recover;
     pub mod root;
     pub mod stage;
+    pub mod user;
     pub mod walk;
 }
 
@@ -115,12 +116,20 @@ pub mod engine {
 /// The command line.
 pub mod cli {
     pub mod args;
+    pub mod conflict;
+    pub mod daemon;
+    pub mod dispatch;
     pub mod draft;
     pub mod failure;
     pub mod flags;
     pub mod grammar;
+    pub mod node;
     pub mod operand;
+    pub mod pair;
     pub mod refused;
     pub mod render;
+    pub mod settings;
     pub mod summary;
+    pub mod transfer;
+    pub mod version;
 }

@@ -1,2 +1,7 @@
 //! `csync`: parse, call one verb, exit.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(csync::cli::dispatch::run(std::env::args_os()))
+}

@@ -1,2 +1,7 @@
-//! `csyncd`: serves folders.
-fn main() {}
+//! `csyncd`: serves folders; so far it checks configs.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(csync::cli::daemon::run(std::env::args_os()))
+}

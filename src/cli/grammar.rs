@@ -127,7 +127,7 @@ fn node_verbs(root: Command) -> Command {
         verb("config", "Look at the config")
             .subcommand_required(true)
             .subcommand(verb("check", "List every problem of the config"))
-            .subcommand(verb("show", "Print the config as csync reads it")),
+            .subcommand(verb("show", "Print the config, and where it and the state are")),
     )
     .subcommand(verb("completions", "Print a completion script").arg(shell))
 }

@@ -47,7 +47,14 @@ pub fn check(text: &str, here: Here<'_>, look: impl Fn(&Path) -> Seen) -> (Confi
             Seen::Missing(why) => format!("is missing ({why}); create it, or check the mount"),
         };
         let span = root.span(&parsed);
-        parsed.problems.error(&span, format!("the root {} of folder {} {what}", root.path.display(), root.folder));
+        parsed.problems.error(
+            &span,
+            format!(
+                "the root {} of folder {} {what}",
+                root.path.display(),
+                root.folder
+            ),
+        );
     }
     (parsed.config, parsed.problems.finish())
 }
@@ -55,16 +62,32 @@ pub fn check(text: &str, here: Here<'_>, look: impl Fn(&Path) -> Seen) -> (Confi
 /// The name of this node: as configured, else by its key.
 fn own_name(parsed: &mut Parsed<'_>, key: Option<PublicKey>) -> Option<String> {
     let config = &parsed.config;
-    let by_key = || config.peers.iter().find(|(_, peer)| Some(peer.key) == key).map(|(name, _)| name.clone());
+    let by_key = || {
+        config
+            .peers
+            .iter()
+            .find(|(_, peer)| Some(peer.key) == key)
+            .map(|(name, _)| name.clone())
+    };
     config.node.clone().or_else(by_key)
 }
 
 fn keys(parsed: &mut Parsed<'_>, own: Option<PublicKey>, node: Option<&str>) {
-    let peers: Vec<(&String, PublicKey)> = parsed.config.peers.iter().map(|(name, peer)| (name, peer.key)).collect();
+    let peers: Vec<(&String, PublicKey)> = parsed
+        .config
+        .peers
+        .iter()
+        .map(|(name, peer)| (name, peer.key))
+        .collect();
     for (at, (name, key)) in peers.iter().enumerate() {
-        let Some(span) = parsed.places.keys.get(*name) else { continue };
+        let Some(span) = parsed.places.keys.get(*name) else {
+            continue;
+        };
         if let Some((other, _)) = peers[..at].iter().find(|(_, earlier)| earlier == key) {
-            parsed.problems.error(span, format!("one key for two peers, {other} and {name}; `csync id` on each prints its own"));
+            parsed.problems.error(
+                span,
+                format!("one key for two peers, {other} and {name}; `csync id` on each prints its own"),
+            );
         }
         if Some(*key) == own && node.is_some_and(|node| node != name.as_str()) {
             parsed.problems.error(
@@ -86,7 +109,10 @@ fn members(parsed: &mut Parsed<'_>) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("add [peer.{member}]"),
         };
-        parsed.problems.error(span, format!("member {member} of folder {folder} is no peer; {hint}"));
+        parsed.problems.error(
+            span,
+            format!("member {member} of folder {folder} is no peer; {hint}"),
+        );
     }
 }
 
@@ -99,7 +125,12 @@ struct Root {
 
 impl Root {
     fn span(&self, parsed: &Parsed<'_>) -> std::ops::Range<usize> {
-        parsed.places.roots.get(&(self.folder.clone(), self.member.clone())).cloned().unwrap_or_default()
+        parsed
+            .places
+            .roots
+            .get(&(self.folder.clone(), self.member.clone()))
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -108,12 +139,17 @@ fn roots(parsed: &Parsed<'_>, node: Option<&str>) -> Vec<Root> {
     let folders = parsed.config.folders.iter();
     folders
         .filter(|(_, folder)| {
-            folder.members.is_empty() || node.is_none_or(|node| folder.members.iter().any(|member| member == node))
+            folder.members.is_empty()
+                || node.is_none_or(|node| folder.members.iter().any(|member| member == node))
         })
         .filter_map(|(name, folder)| {
             let named = node.filter(|node| folder.path.named.contains_key(*node));
             let path = folder.path.of(named.unwrap_or("*"))?;
-            Some(Root { folder: name.clone(), member: named.unwrap_or("*").to_owned(), path: PathBuf::from(path) })
+            Some(Root {
+                folder: name.clone(),
+                member: named.unwrap_or("*").to_owned(),
+                path: PathBuf::from(path),
+            })
         })
         .collect()
 }
@@ -131,11 +167,20 @@ fn separate(parsed: &mut Parsed<'_>, roots: &[Root], state_dir: &Path) {
             parsed.problems.error(&span, text);
         }
         for other in &roots[..at] {
-            let (one, two) = (format!("{} ({})", other.folder, other.path.display()), format!("{} ({})", root.folder, root.path.display()));
+            let (one, two) = (
+                format!("{} ({})", other.folder, other.path.display()),
+                format!("{} ({})", root.folder, root.path.display()),
+            );
             if root.path == other.path {
-                parsed.problems.error(&span, format!("one root for two folders, {one} and {two}; give each its own"));
+                parsed.problems.error(
+                    &span,
+                    format!("one root for two folders, {one} and {two}; give each its own"),
+                );
             } else if root.path.starts_with(&other.path) || other.path.starts_with(&root.path) {
-                parsed.problems.error(&span, format!("nested roots, {one} and {two}; not allowed, move one"));
+                parsed.problems.error(
+                    &span,
+                    format!("nested roots, {one} and {two}; not allowed, move one"),
+                );
             }
         }
     }

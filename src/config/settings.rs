@@ -55,7 +55,10 @@ pub struct PerMember<T> {
 
 impl<T> Default for PerMember<T> {
     fn default() -> Self {
-        Self { others: None, named: BTreeMap::new() }
+        Self {
+            others: None,
+            named: BTreeMap::new(),
+        }
     }
 }
 

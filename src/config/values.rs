@@ -10,9 +10,17 @@ use crate::config::settings::{Address, Bound, Conflict, Keep, Mode, Network, Own
 /// # Errors
 /// Says which part is wrong.
 pub fn address(text: &str) -> Result<Address, String> {
-    let wrong = || format!("`{}` is no address; wanted HOST:PORT, e.g. 10.8.0.1:8730 or [fd00::1]:8730", text.escape_debug());
+    let wrong = || {
+        format!(
+            "`{}` is no address; wanted HOST:PORT, e.g. 10.8.0.1:8730 or [fd00::1]:8730",
+            text.escape_debug()
+        )
+    };
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(Address { host: ip.to_string(), port: PORT });
+        return Ok(Address {
+            host: ip.to_string(),
+            port: PORT,
+        });
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),
@@ -30,7 +38,14 @@ pub fn address(text: &str) -> Result<Address, String> {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
         None => is_host(host),
     };
-    if valid { Ok(Address { host: host.trim_matches(['[', ']']).to_owned(), port }) } else { Err(wrong()) }
+    if valid {
+        Ok(Address {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+        })
+    } else {
+        Err(wrong())
+    }
 }
 
 /// Whether `host` is an IPv4 address or a DNS name (RFC 1123). Four numbers that are no address are no name either.
@@ -42,7 +57,9 @@ fn is_host(host: &str) -> bool {
             && !label.ends_with('-')
     };
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    host.len() <= 253 && host.split('.').all(label) && (!numeric || host.parse::<std::net::Ipv4Addr>().is_ok())
+    host.len() <= 253
+        && host.split('.').all(label)
+        && (!numeric || host.parse::<std::net::Ipv4Addr>().is_ok())
 }
 
 /// Returns a range of addresses: `10.0.0.0/8`, or one address.
@@ -51,11 +68,17 @@ fn is_host(host: &str) -> bool {
 /// The text is none.
 pub fn network(text: &str) -> Result<Network, String> {
     let wrong = || format!("`{}` is no network; wanted e.g. 10.0.0.0/8", text.escape_debug());
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let (address, bits) = text
+        .split_once('/')
+        .map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().map_err(|_ignored| wrong())?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.map_or(Ok(most), |bits| bits.parse::<u8>().map_err(|_ignored| wrong()))?;
-    if bits > most { Err(wrong()) } else { Ok(Network { address, bits }) }
+    if bits > most {
+        Err(wrong())
+    } else {
+        Ok(Network { address, bits })
+    }
 }
 
 /// Returns a mode.
@@ -104,7 +127,10 @@ pub fn owner(text: &str) -> Result<OwnerRule, String> {
         "by-name" => OwnerRule::ByName,
         "numeric" => OwnerRule::Numeric,
         "none" => OwnerRule::None,
-        _ if text.split_once(':').is_some_and(|(user, group)| !user.is_empty() && !group.is_empty()) => {
+        _ if text
+            .split_once(':')
+            .is_some_and(|(user, group)| !user.is_empty() && !group.is_empty()) =>
+        {
             OwnerRule::Fixed(text.to_owned())
         }
         _ => return Err(unknown("owner rule", text, "by-name, numeric, none, USER:GROUP")),
@@ -130,7 +156,9 @@ pub fn right(text: &str) -> Result<Right, String> {
 /// The text is neither.
 pub fn size_or_percent(text: &str) -> Result<Bound, String> {
     if text.ends_with('%') {
-        return percent(text).map(Bound::Percent).map_err(|error| error.to_string());
+        return percent(text)
+            .map(Bound::Percent)
+            .map_err(|error| error.to_string());
     }
     size(text).map(Bound::Count).map_err(|error| error.to_string())
 }
@@ -148,11 +176,18 @@ pub fn keep(text: &str) -> Result<Vec<Keep>, String> {
 }
 
 fn keep_rule(text: &str) -> Result<Keep, String> {
-    let wrong =
-        || unknown("rule of retention", text, "last=N, hourly=N, daily=N, weekly=N, monthly=N, yearly=N, within=DURATION");
+    let wrong = || {
+        unknown(
+            "rule of retention",
+            text,
+            "last=N, hourly=N, daily=N, weekly=N, monthly=N, yearly=N, within=DURATION",
+        )
+    };
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
     if name == "within" {
-        return duration(value).map(Keep::Within).map_err(|error| error.to_string());
+        return duration(value)
+            .map(Keep::Within)
+            .map_err(|error| error.to_string());
     }
     let make = match name {
         "last" => Keep::Last,
@@ -163,8 +198,13 @@ fn keep_rule(text: &str) -> Result<Keep, String> {
         "yearly" => Keep::Yearly,
         _ => return Err(wrong()),
     };
-    let count = value.parse::<u32>().ok().filter(|count| (1..=100_000).contains(count));
-    count.map(make).ok_or_else(|| format!("`{}`: wanted a number from 1 to 100000", text.escape_debug()))
+    let count = value
+        .parse::<u32>()
+        .ok()
+        .filter(|count| (1..=100_000).contains(count));
+    count
+        .map(make)
+        .ok_or_else(|| format!("`{}`: wanted a number from 1 to 100000", text.escape_debug()))
 }
 
 /// Returns the minutes after midnight that `HH:MM` means.
@@ -172,12 +212,27 @@ fn keep_rule(text: &str) -> Result<Keep, String> {
 /// # Errors
 /// The text is no time of day.
 pub fn time_of_day(text: &str) -> Result<u16, String> {
-    let wrong = || format!("`{}` is no time of day; wanted HH:MM, 00:00 to 24:00", text.escape_debug());
+    let wrong = || {
+        format!(
+            "`{}` is no time of day; wanted HH:MM, 00:00 to 24:00",
+            text.escape_debug()
+        )
+    };
     let (hours, minutes) = text.split_once(':').ok_or_else(wrong)?;
-    let part = |part: &str| if part.len() == 2 { part.parse::<u16>().ok() } else { None };
+    let part = |part: &str| {
+        if part.len() == 2 {
+            part.parse::<u16>().ok()
+        } else {
+            None
+        }
+    };
     let (hours, minutes) = part(hours).zip(part(minutes)).ok_or_else(wrong)?;
     let total = hours * 60 + minutes;
-    if minutes < 60 && total <= 24 * 60 { Ok(total) } else { Err(wrong()) }
+    if minutes < 60 && total <= 24 * 60 {
+        Ok(total)
+    } else {
+        Err(wrong())
+    }
 }
 
 /// Checks a name of a node, folder or job.
@@ -186,12 +241,17 @@ pub fn time_of_day(text: &str) -> Result<u16, String> {
 /// Says what a name may be.
 pub fn name(text: &str) -> Result<(), String> {
     let fits = (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && !text.starts_with(['-', '.']);
     if fits {
         Ok(())
     } else {
-        Err(format!("`{}` is no name; wanted 1 to 64 of a-z A-Z 0-9 - _ .", text.escape_debug()))
+        Err(format!(
+            "`{}` is no name; wanted 1 to 64 of a-z A-Z 0-9 - _ .",
+            text.escape_debug()
+        ))
     }
 }
 
@@ -215,7 +275,10 @@ pub fn rule(text: &str) -> Result<bool, String> {
         let column = text[..at].chars().count() + 1;
         return Err(format!("the `[` at character {column} of the rule has no `]`"));
     }
-    Ok(matches!(text.trim(), "- *" | "- **" | "- /**" | "- /*" | "- /***" | "exclude *" | "exclude **"))
+    Ok(matches!(
+        text.trim(),
+        "- *" | "- **" | "- /**" | "- /*" | "- /***" | "exclude *" | "exclude **"
+    ))
 }
 
 fn unknown(what: &str, text: &str, known: &str) -> String {
@@ -236,9 +299,28 @@ mod tests {
             ("fd00::1", "fd00::1", PORT),
             ("web1", "web1", PORT),
         ] {
-            assert_eq!(address(text), Ok(Address { host: host.to_owned(), port }), "{text}");
+            assert_eq!(
+                address(text),
+                Ok(Address {
+                    host: host.to_owned(),
+                    port
+                }),
+                "{text}"
+            );
         }
-        for text in ["", ":1", "a:0", "a:70000", "a:abc", "a:", "a b:1", "10.8.0.300:1", "[fd00::1:1", "-a:1", "a..b"] {
+        for text in [
+            "",
+            ":1",
+            "a:0",
+            "a:70000",
+            "a:abc",
+            "a:",
+            "a b:1",
+            "10.8.0.300:1",
+            "[fd00::1:1",
+            "-a:1",
+            "a..b",
+        ] {
             assert!(address(text).is_err(), "{text}");
         }
     }
@@ -258,7 +340,10 @@ mod tests {
 
     #[test]
     fn brackets_of_rules() {
-        assert_eq!(rule("- [a-"), Err("the `[` at character 3 of the rule has no `]`".to_owned()));
+        assert_eq!(
+            rule("- [a-"),
+            Err("the `[` at character 3 of the rule has no `]`".to_owned())
+        );
         assert_eq!(rule("- []]"), Ok(false));
         assert_eq!(rule("- \\["), Ok(false));
         assert_eq!(rule("- *"), Ok(true));

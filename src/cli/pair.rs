@@ -1,0 +1,81 @@
+//! `sync`, `diff` and `verify`: two roots, or one root and what was recorded of it.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::{Listing, Pair};
+use crate::cli::failure::{Exit, Failure, Number};
+use crate::cli::settings::Settings;
+use crate::cli::transfer::{exists, not_wired};
+use crate::model::path::escape;
+
+/// Carries changes both ways.
+///
+/// # Errors
+/// A root is missing, the roots are not apart, or the engine could not go on.
+pub fn sync(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
+    apart("sync", operands)?;
+    Err(not_wired("sync"))
+}
+
+/// Lists what differs.
+///
+/// # Errors
+/// A root is missing, the roots are not apart, or the engine could not go on.
+pub fn diff(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
+    apart("diff", operands)?;
+    Err(not_wired("diff"))
+}
+
+/// Compares a root with what was recorded of it.
+///
+/// # Errors
+/// The root is missing, or the engine could not go on.
+pub fn verify(root: &Path, _deep: bool, _listing: Listing, _settings: &Settings) -> Result<Exit, Failure> {
+    exists(root)?;
+    Err(not_wired("verify"))
+}
+
+/// Checks that both roots exist, and that neither is or lies in the other.
+fn apart(verb: &str, Pair { one, two, .. }: &Pair) -> Result<(), Failure> {
+    let (one, two) = (canonical(one)?, canonical(two)?);
+    let shown = |path: &Path| escape(path.as_os_str().as_bytes());
+    if one == two {
+        return Err(Failure::usage(
+            Number::Nested,
+            format!("csync {verb}: both roots are {}", shown(&one)),
+        )
+        .fix("name two different directories"));
+    }
+    if one.starts_with(&two) || two.starts_with(&one) {
+        let (inner, outer) = if one.starts_with(&two) {
+            (&one, &two)
+        } else {
+            (&two, &one)
+        };
+        let message = format!(
+            "csync {verb}: the root {} lies inside the root {}",
+            shown(inner),
+            shown(outer)
+        );
+        return Err(Failure::usage(Number::Nested, message)
+            .fix("name two directories of which neither holds the other"));
+    }
+    Ok(())
+}
+
+fn canonical(root: &Path) -> Result<PathBuf, Failure> {
+    exists(root)?;
+    let shown = escape(root.as_os_str().as_bytes());
+    let missing = |why: String| {
+        Failure::new(Exit::Missing, Number::Missing, format!("{shown} {why}"))
+            .fix("name a directory that exists")
+    };
+    let path = fs::canonicalize(root).map_err(|error| missing(format!("cannot be resolved: {error}")))?;
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err(missing("is not a directory".to_owned()))
+    }
+}
