@@ -38,6 +38,8 @@ pub mod plan {
 /// The settings file as typed values.
 pub mod config {
     pub mod check;
+    pub mod folder;
+    pub mod job;
     pub mod parse;
     pub mod problem;
     pub mod quantity;

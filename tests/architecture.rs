@@ -55,7 +55,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("blake3", &["model", "disk"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
-    ("data_encoding", &["store", "transport", "engine", "cli"]),
+    ("data_encoding", &["model", "store", "transport", "engine", "cli"]),
     ("getrandom", &["disk", "store", "transport", "engine"]),
     ("indicatif", &["cli"]),
     ("jiff", &["rules", "cli"]),

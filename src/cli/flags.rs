@@ -70,22 +70,22 @@ const SWITCHES: &[Switch] = &[
         }
     }),
     on("recursive", 'r', "Descend into directories", |d, on| {
-        d.options.preserve.recursive = on
+        d.options.preserve.recursive = on;
     }),
     on("links", 'l', "Copy symlinks as symlinks", |d, on| {
-        d.options.preserve.links = on
+        d.options.preserve.links = on;
     }),
     on("perms", 'p', "Preserve permissions", |d, on| {
-        d.options.preserve.perms = on
+        d.options.preserve.perms = on;
     }),
     on("times", 't', "Preserve modification times", |d, on| {
-        d.options.preserve.times = on
+        d.options.preserve.times = on;
     }),
     on("group", 'g', "Preserve the group", |d, on| {
-        d.options.preserve.group = on
+        d.options.preserve.group = on;
     }),
     on("owner", 'o', "Preserve the owner (as root)", |d, on| {
-        d.options.preserve.owner = on
+        d.options.preserve.owner = on;
     }),
     Switch {
         long: "D",
@@ -97,22 +97,22 @@ const SWITCHES: &[Switch] = &[
         },
     },
     long("devices", "Preserve device files (as root)", |d, on| {
-        d.options.preserve.devices = on
+        d.options.preserve.devices = on;
     }),
     long("specials", "Preserve FIFOs and sockets", |d, on| {
-        d.options.preserve.specials = on
+        d.options.preserve.specials = on;
     }),
     long("numeric-ids", "Owners by number, not by name", |d, on| {
-        d.options.preserve.numeric_ids = on
+        d.options.preserve.numeric_ids = on;
     }),
     on("one-file-system", 'x', "Stay on one file system", |d, on| {
-        d.options.select.one_file_system = on
+        d.options.select.one_file_system = on;
     }),
     on("update", 'u', "Skip what is newer at the destination", |d, on| {
-        d.options.select.update = on
+        d.options.select.update = on;
     }),
     on("checksum", 'c', "Compare contents, not size and time", |d, on| {
-        d.options.select.checksum = on
+        d.options.select.checksum = on;
     }),
     on(
         "ignore-times",
@@ -123,13 +123,13 @@ const SWITCHES: &[Switch] = &[
         },
     ),
     long("size-only", "Equal size means equal", |d, on| {
-        d.options.select.size_only = on
+        d.options.select.size_only = on;
     }),
     long("existing", "Make nothing new at the destination", |d, on| {
-        d.options.select.existing = on
+        d.options.select.existing = on;
     }),
     long("ignore-non-existing", "Same as --existing", |d, on| {
-        d.options.select.existing = on
+        d.options.select.existing = on;
     }),
     long(
         "ignore-existing",
@@ -170,13 +170,13 @@ const SWITCHES: &[Switch] = &[
         },
     ),
     long("yes", "Let the run through the delete guard", |d, on| {
-        d.options.removal.yes = on
+        d.options.removal.yes = on;
     }),
     on("backup", 'b', "Keep what is replaced or deleted", |d, on| {
-        d.backup = on
+        d.backup = on;
     }),
     on("dry-run", 'n', "Say what would be done, do nothing", |d, on| {
-        d.options.dry_run = on
+        d.options.dry_run = on;
     }),
     on(
         "itemize-changes",
@@ -187,10 +187,10 @@ const SWITCHES: &[Switch] = &[
         },
     ),
     on("verbose", 'v', "Say more", |d, on| {
-        count(&mut d.options.telling.verbose, on)
+        count(&mut d.options.telling.verbose, on);
     }),
     on("quiet", 'q', "Say only what is wrong", |d, on| {
-        d.options.telling.quiet = on
+        d.options.telling.quiet = on;
     }),
     on(
         "human-readable",
@@ -201,10 +201,10 @@ const SWITCHES: &[Switch] = &[
         },
     ),
     long("stats", "Say at the end how much was done", |d, on| {
-        d.options.telling.stats = on
+        d.options.telling.stats = on;
     }),
     long("progress", "Show progress on a terminal", |d, on| {
-        d.options.telling.progress = on
+        d.options.telling.progress = on;
     }),
     Switch {
         long: "P",
@@ -213,10 +213,10 @@ const SWITCHES: &[Switch] = &[
         apply: |d, on| d.options.telling.progress = on,
     },
     long("json", "One JSON object on standard output", |d, on| {
-        d.options.telling.json = on
+        d.options.telling.json = on;
     }),
     long("raw-names", "File names as they are, unescaped", |d, on| {
-        d.options.telling.raw_names = on
+        d.options.telling.raw_names = on;
     }),
     // Between local roots these change nothing: nothing crosses a wire, and nothing half-written is ever left.
     on(

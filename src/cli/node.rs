@@ -52,7 +52,7 @@ pub fn init(settings: &Settings, name: Option<&str>, screen: &mut Screen) -> Res
     match create(&settings.config, &template(&name)) {
         Ok(()) => tell(screen, &format!("made the config {config}; this node is {name}"))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            tell(screen, &format!("kept the config {config}"))?
+            tell(screen, &format!("kept the config {config}"))?;
         }
         Err(error) => return Err(io_failure("make the config", &config.to_string(), &error)),
     }

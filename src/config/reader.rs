@@ -1,5 +1,6 @@
 //! TOML values with their places: each is checked for its type, and every problem is kept.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -17,6 +18,19 @@ pub struct Text<'t> {
     pub text: &'t str,
     /// Its bytes in the file.
     pub span: Range<usize>,
+}
+
+/// Where in the text things were named, for checks across the whole file.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// The value of `node`.
+    pub node: Option<Range<usize>>,
+    /// Keys of peers.
+    pub keys: BTreeMap<String, Range<usize>>,
+    /// Members of folders, by folder and member.
+    pub members: BTreeMap<(String, String), Range<usize>>,
+    /// Roots of folders, by folder and member (`*`: the others).
+    pub roots: BTreeMap<(String, String), Range<usize>>,
 }
 
 /// Returns the value of `key`.

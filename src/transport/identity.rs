@@ -85,13 +85,16 @@ impl Identity {
     /// There is none, it is not a regular file, others may read it, it is another's, or it is no key.
     pub fn load(state_dir: &Path, me: u32) -> Result<Self, IdentityError> {
         let path = state_dir.join(KEY_FILE);
-        let file = File::open(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => IdentityError::Missing(path.clone()),
-            _ => IdentityError::Io {
-                action: "open",
-                path: path.clone(),
-                source,
-            },
+        let file = File::open(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                IdentityError::Missing(path.clone())
+            } else {
+                IdentityError::Io {
+                    action: "open",
+                    path: path.clone(),
+                    source,
+                }
+            }
         })?;
         let read = |source| IdentityError::Io {
             action: "read",
