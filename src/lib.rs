@@ -125,6 +125,7 @@ pub mod cli {
     pub mod failure;
     pub mod flags;
     pub mod grammar;
+    pub mod listing;
     pub mod node;
     pub mod operand;
     pub mod pair;
