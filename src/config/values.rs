@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::quantity::{duration, percent, size};
 use crate::config::settings::{Address, Bound, Conflict, Keep, Mode, Network, OwnerRule, PORT, Right};
+use crate::rules::filter::FilterBuilder;
 
 /// Returns an address: `HOST:PORT`, `[IPv6]:PORT`, or a host alone, which means port 8730.
 ///
@@ -255,10 +256,13 @@ pub fn name(text: &str) -> Result<(), String> {
     }
 }
 
-/// Checks the brackets of a filter rule and returns whether it leaves out everything.
+/// Checks a filter rule and returns whether it leaves out everything.
+///
+/// A bracket that is not closed is a pattern that never matches on the command line, as in rsync; in a config that
+/// many nodes share it is an error.
 ///
 /// # Errors
-/// A bracket is not closed; says where.
+/// The rule has no meaning, or a bracket is not closed; says where.
 pub fn rule(text: &str) -> Result<bool, String> {
     let mut open = None;
     let mut escaped = false;
@@ -275,6 +279,10 @@ pub fn rule(text: &str) -> Result<bool, String> {
         let column = text[..at].chars().count() + 1;
         return Err(format!("the `[` at character {column} of the rule has no `]`"));
     }
+    FilterBuilder::new(false).rule(text.as_bytes()).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    })?;
     Ok(matches!(
         text.trim(),
         "- *" | "- **" | "- /**" | "- /*" | "- /***" | "exclude *" | "exclude **"
@@ -347,6 +355,9 @@ mod tests {
         assert_eq!(rule("- []]"), Ok(false));
         assert_eq!(rule("- \\["), Ok(false));
         assert_eq!(rule("- *"), Ok(true));
-        assert_eq!(rule("- *.o"), Ok(false));
+        for text in ["- *.o", ": .csync-filter", "- /cache/", "P x", "+ */"] {
+            assert_eq!(rule(text), Ok(false), "{text}");
+        }
+        assert!(rule("? what").is_err());
     }
 }
