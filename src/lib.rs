@@ -99,6 +99,7 @@ pub mod engine {
     pub mod cycle;
     pub mod error;
     pub mod frozen;
+    pub mod home;
     pub mod item;
     pub mod marker;
     pub mod note;
@@ -110,6 +111,8 @@ pub mod engine {
     pub mod receive;
     pub mod replica;
     pub mod report;
+    pub mod resolve;
+    pub mod restore;
     pub mod site;
     pub mod standing;
     pub mod state;

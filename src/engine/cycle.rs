@@ -15,9 +15,10 @@ use crate::engine::pull::{Taking, pull};
 use crate::engine::receive::{overrule, receive};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Observer, Report, Tally};
+use crate::model::path::RelPath;
 use crate::plan::decide::Decider;
 use crate::plan::guard::Limit;
-use crate::rules::conflict::Side;
+use crate::rules::conflict::{Policy, Side};
 use crate::rules::scope::Scope;
 use crate::store::conflicts::Conflicts;
 use crate::store::peer::{Peer, Peers};
@@ -108,7 +109,7 @@ fn exchange(
                 policy: options.conflict,
                 now: clock::now(),
             };
-            let (limit, scope) = (limit(options), Arc::clone(scope));
+            let (limit, scope) = (limit(options), Some(Arc::clone(scope)));
             pull(
                 me,
                 peer,
@@ -116,6 +117,7 @@ fn exchange(
                     decider,
                     limit,
                     scope,
+                    only: None,
                     observer: &mut *observer,
                     report: &mut *report,
                 },
@@ -127,6 +129,39 @@ fn exchange(
         }
     }
     Ok(())
+}
+
+/// Carries what was recorded of one path from the first side to the second.
+///
+/// # Errors
+/// A database refuses.
+pub fn carry(
+    one: &Replica,
+    two: &Replica,
+    path: &RelPath,
+    observer: &mut dyn Observer,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    receive(two, one)?;
+    let decider = Decider {
+        me: two.me,
+        side: two.side,
+        policy: Policy::default(),
+        now: clock::now(),
+    };
+    pull(
+        two,
+        one,
+        Taking {
+            decider,
+            limit: Limit::Approved,
+            scope: None,
+            only: Some(path),
+            observer,
+            report,
+        },
+    )?;
+    receive(one, two)
 }
 
 /// Looks at both roots at the same time.

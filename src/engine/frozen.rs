@@ -18,14 +18,14 @@ const SCOPES_MAX: usize = 1024;
 /// The filter rules of a root, ready to be asked.
 pub struct Frozen<'a> {
     replica: &'a Replica,
-    top: Arc<Scope>,
+    top: Option<Arc<Scope>>,
     scopes: RefCell<BTreeMap<RelPath, Arc<Scope>>>,
 }
 
 impl<'a> Frozen<'a> {
-    /// Returns the rules of the root of `replica`, whose outermost are `top`.
+    /// Returns the rules of the root of `replica`, those above it being `top`.
     #[must_use]
-    pub fn new(replica: &'a Replica, top: Arc<Scope>) -> Self {
+    pub fn new(replica: &'a Replica, top: Option<Arc<Scope>>) -> Self {
         Self {
             replica,
             top,
@@ -36,28 +36,31 @@ impl<'a> Frozen<'a> {
     /// Whether the rules leave out `path`, of which `row` speaks, or a directory above it.
     #[must_use]
     pub fn covers(&self, path: &RelPath, row: &Row) -> bool {
+        let Some(top) = self.top.as_ref().filter(|top| !top.is_trivial()) else {
+            return false;
+        };
         let is_dir = match &row.state {
             State::Live(live) => live.content.value.is_dir(),
             State::Deleted(stone) => stone.content.is_dir(),
         };
         let mut above = RelPath::root();
         for at in path.ancestors() {
-            if self.scope(&above).is_frozen(&at, true) {
+            if self.scope(top, &above).is_frozen(&at, true) {
                 return true;
             }
             above = at;
         }
-        self.scope(&above).is_frozen(path, is_dir)
+        self.scope(top, &above).is_frozen(path, is_dir)
     }
 
     /// The rules for the children of `dir`. Rules that cannot be read were told of by the walk; those above count.
-    fn scope(&self, dir: &RelPath) -> Arc<Scope> {
+    fn scope(&self, top: &Arc<Scope>, dir: &RelPath) -> Arc<Scope> {
         if let Some(scope) = self.scopes.borrow().get(dir) {
             return Arc::clone(scope);
         }
         let above = dir
             .parent()
-            .map_or_else(|| Arc::clone(&self.top), |parent| self.scope(&parent));
+            .map_or_else(|| Arc::clone(top), |parent| self.scope(top, &parent));
         let scope = self.enter(&above, dir);
         let mut scopes = self.scopes.borrow_mut();
         if scopes.len() >= SCOPES_MAX {

@@ -13,6 +13,7 @@ use crate::plan::decide::{Decider, Settled, Source, Step};
 use crate::plan::merge::conflict_id;
 use crate::rules::conflict::Policy;
 use crate::store::conflicts::{Conflict, Conflicts, Side};
+use crate::store::db::Database;
 use crate::store::versions::{Version, Versions};
 
 /// Hexadecimal digits of an id that is shown.
@@ -37,7 +38,7 @@ pub fn version(
         Some(_) | None => "replaced",
     };
     let digest = matches!(content, Content::File { .. }).then(|| content.digest());
-    catalogue(me, peer, path, kept, digest, why)
+    catalogue(&me.db, peer.side.label(), path, kept, digest, why)
 }
 
 /// Adds what was found displaced after a stop to the catalogue.
@@ -45,12 +46,16 @@ pub fn version(
 /// # Errors
 /// The database refuses.
 pub fn recovered(me: &Replica, peer: &Replica, path: &RelPath, kept: &KeptAt) -> Result<(), EngineError> {
-    catalogue(me, peer, path, kept, None, "found after a stop")
+    catalogue(&me.db, peer.side.label(), path, kept, None, "found after a stop")
 }
 
-fn catalogue(
-    me: &Replica,
-    peer: &Replica,
+/// Adds an old content to a catalogue, under the shortest id that is free.
+///
+/// # Errors
+/// The database refuses.
+pub fn catalogue(
+    db: &Database,
+    by: &str,
     path: &RelPath,
     kept: &KeptAt,
     digest: Option<Digest>,
@@ -67,12 +72,12 @@ fn catalogue(
         size: kept.stat.size,
         digest,
         attributes: kept.stat.attributes,
-        by: peer.side.label().to_owned(),
+        by: by.to_owned(),
         why: why.to_owned(),
     };
     for digits in ID_DIGITS..=ID_DIGITS_MAX {
         id[..digits].clone_into(&mut version.id);
-        if Versions::of(&me.db).add(&version)? {
+        if Versions::of(db).add(&version)? {
             break;
         }
     }
@@ -238,8 +243,8 @@ pub fn place_copies(me: &Replica, decider: Decider, settled: Vec<Settled>, next:
     placed
 }
 
-/// `dir/name.ext` becomes `dir/name.conflict-DIGEST.ext`.
-fn beside(path: &RelPath, lost: &Loser) -> Option<RelPath> {
+/// Returns the name that a loser gets beside the winner: `dir/name.ext` becomes `dir/name.conflict-DIGEST.ext`.
+pub fn beside(path: &RelPath, lost: &Loser) -> Option<RelPath> {
     let name = path.name();
     let dot = name
         .iter()

@@ -73,8 +73,9 @@ pub fn open(
     let ids = root_ids(&standings)?;
     compare_memories(&mut standings, warn)?;
     let [first, second] = standings;
-    let one = start(&mut one, Side::One, first, ids, opening)?;
-    let two = start(&mut two, Side::Two, second, [ids[1], ids[0]], opening)?;
+    let peers = [two.path(), one.path()];
+    let one = start(&mut one, Side::One, first, ids, &peers[0], opening)?;
+    let two = start(&mut two, Side::Two, second, [ids[1], ids[0]], &peers[1], opening)?;
     remember_starts(&one, &two)?;
     Ok((one, two))
 }
@@ -135,6 +136,7 @@ fn start(
     side: Side,
     standing: Standing,
     [root_id, peer_id]: [Id; 2],
+    peer_path: &PathBuf,
     opening: Opening<'_>,
 ) -> Result<Replica, EngineError> {
     let Standing {
@@ -167,6 +169,8 @@ fn start(
         meta.set(meta::PEER_ROOT_ID, &peer_id)?;
         meta.set(meta::ROOT_PATH, &site.path())?;
         meta.set(meta::ROOT_INODE, &(site.root.dev(), site.root.ino()))?;
+        meta.set(meta::PEER_ROOT_PATH, peer_path)?;
+        meta.set(meta::SIDE, &side.label().to_owned())?;
         meta.set(meta::REPLICA, &me)?;
         meta.set(meta::NO_DELETES, &no_deletes)?;
         let past = meta.get(meta::NONCES)?.unwrap_or_default();

@@ -32,8 +32,10 @@ pub struct Taking<'a> {
     pub decider: Decider,
     /// Bound of deletions.
     pub limit: Limit,
-    /// The filter rules: what they leave out is not touched.
-    pub scope: Arc<Scope>,
+    /// The filter rules, if there are any: what they leave out is not touched.
+    pub scope: Option<Arc<Scope>>,
+    /// If given, nothing but this path is touched.
+    pub only: Option<&'a RelPath>,
     /// Told of each step.
     pub observer: &'a mut dyn Observer,
     /// Counts what happened.
@@ -55,6 +57,7 @@ pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), Engi
         decider,
         limit,
         scope,
+        only,
         observer,
         report,
     } = taking;
@@ -63,6 +66,7 @@ pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), Engi
         me,
         decider,
         frozen,
+        only,
         crew: Crew::new(me, peer, observer, report),
         ahead: BTreeMap::new(),
         planned: Vec::new(),
@@ -86,6 +90,7 @@ struct Pull<'a> {
     me: &'a Replica,
     decider: Decider,
     frozen: Frozen<'a>,
+    only: Option<&'a RelPath>,
     crew: Crew<'a>,
     /// Rows decided in the present batch, which the index does not have yet.
     ahead: BTreeMap<RelPath, Row>,
@@ -164,7 +169,7 @@ impl Pull<'_> {
         loop {
             let page = self.me.remote().page(last.as_ref(), PAGE)?;
             for (path, row) in &page {
-                if !self.frozen.covers(path, row) {
+                if self.only.is_none_or(|only| only == path) && !self.frozen.covers(path, row) {
                     work(self, path, row)?;
                 }
             }
@@ -248,7 +253,7 @@ impl Pull<'_> {
         loop {
             let page = self.me.remote().page_back(last.as_ref(), PAGE)?;
             for (path, theirs) in &page {
-                if self.frozen.covers(path, theirs) {
+                if self.only.is_some_and(|only| only != path) || self.frozen.covers(path, theirs) {
                     continue;
                 }
                 let Decision::Settle(mut settled) = self.decide(path, theirs)? else {

@@ -1,6 +1,5 @@
 //! Relative paths: validated bytes, ordered parent before child.
 
-use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -229,12 +228,6 @@ impl Ord for RelPath {
 impl PartialOrd for RelPath {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-impl Borrow<[u8]> for RelPath {
-    fn borrow(&self) -> &[u8] {
-        &self.0
     }
 }
 

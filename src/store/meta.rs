@@ -17,6 +17,10 @@ pub const ROOT_PATH: Key<PathBuf> = Key::new("root-path");
 pub const ROOT_ID: Key<[u8; 16]> = Key::new("root-id");
 /// Device and inode number of the root directory.
 pub const ROOT_INODE: Key<(u64, u64)> = Key::new("root-inode");
+/// Which side of its pair the root was when it was last opened: `1` or `2`.
+pub const SIDE: Key<String> = Key::new("side");
+/// Where the other root of a pair was last found, absolute.
+pub const PEER_ROOT_PATH: Key<PathBuf> = Key::new("peer-root-path");
 /// The id in the marker of the other root of a pair.
 pub const PEER_ROOT_ID: Key<[u8; 16]> = Key::new("peer-root-id");
 /// The replica id under which changes are recorded now.
@@ -29,8 +33,6 @@ pub const GENERATION: Key<u64> = Key::new("generation");
 pub const MARKER_PENDING: Key<bool> = Key::new("marker-pending");
 /// The nonces of the last starts, in hexadecimal, the newest last.
 pub const NONCES: Key<String> = Key::new("nonces");
-/// What the filter rules were when the index was last brought up to date.
-pub const RULES: Key<String> = Key::new("rules");
 /// State was lost or rolled back: the next exchange deletes nothing (S10).
 pub const NO_DELETES: Key<bool> = Key::new("no-deletes");
 /// When the database was made, by our clock.

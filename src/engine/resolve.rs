@@ -1,0 +1,304 @@
+//! Conflicts: listing them, and settling one as a person says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::clock;
+use crate::disk::kept::Kept;
+use crate::disk::root::Root;
+use crate::engine::cycle::carry;
+use crate::engine::error::EngineError;
+use crate::engine::home::{home, look_into};
+use crate::engine::note;
+use crate::engine::pair::{self, Opening};
+use crate::engine::replica::Replica;
+use crate::engine::report::{Report, Silent};
+use crate::engine::restore::{Place, RestoreError};
+use crate::engine::state::{database_path, databases};
+use crate::model::entry::{Content, Digest};
+use crate::model::path::RelPath;
+use crate::model::row::{Live, Loser, Record, Row, Seen, State};
+use crate::model::version::Dot;
+use crate::rules::conflict::Side;
+use crate::store::conflicts::{Conflict, Conflicts};
+use crate::store::db::Database;
+use crate::store::meta::{self, Meta};
+use crate::store::versions::Versions;
+
+/// An open conflict, and the pair it belongs to.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The conflict.
+    pub conflict: Conflict,
+    /// The first root of the pair.
+    pub first: PathBuf,
+    /// The second root of the pair.
+    pub second: PathBuf,
+}
+
+/// What a person decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// The content of this side stays.
+    Take(Side),
+    /// The later content stays.
+    Newest,
+    /// Both stay: the loser gets a name of its own beside the winner.
+    Both,
+}
+
+/// Returns the open conflicts of all pairs, or of those that the root or path `of` belongs to; in path order.
+///
+/// # Errors
+/// The state cannot be read.
+pub fn open(state: &Path, of: Option<&Path>) -> Result<Vec<Open>, EngineError> {
+    let home = of.map(home).transpose()?;
+    let mut found: BTreeMap<(RelPath, Digest), Open> = BTreeMap::new();
+    let ids = match &home {
+        Some(home) => home.databases.clone(),
+        None => databases(state)?,
+    };
+    for id in ids {
+        let path = database_path(state, id);
+        if !path.exists() {
+            continue;
+        }
+        let db = look_into(&path)?;
+        let Some((first, second)) = roots(&db)? else {
+            continue;
+        };
+        for conflict in Conflicts::of(&db).open()? {
+            let wanted = home.as_ref().is_none_or(|home| {
+                home.path.is_root() || conflict.path == home.path || conflict.path.is_below(&home.path)
+            });
+            if wanted {
+                let open = Open {
+                    first: first.clone(),
+                    second: second.clone(),
+                    conflict,
+                };
+                found
+                    .entry((open.conflict.path.clone(), open.conflict.id))
+                    .or_insert(open);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The roots of the pair that a database belongs to, in order.
+fn roots(db: &Database) -> Result<Option<(PathBuf, PathBuf)>, EngineError> {
+    let known = Meta::of(db);
+    let side = known.get(meta::SIDE)?;
+    let (Some(own), Some(other)) = (known.get(meta::ROOT_PATH)?, known.get(meta::PEER_ROOT_PATH)?) else {
+        return Ok(None);
+    };
+    Ok(Some(if side.as_deref() == Some(Side::Two.label()) {
+        (other, own)
+    } else {
+        (own, other)
+    }))
+}
+
+/// Settles `open` on both roots as `choice` says. What loses stays as a version.
+///
+/// It is a revision whose vector covers all that it closes, so that two decisions about one conflict are an ordinary
+/// conflict (S15).
+///
+/// # Errors
+/// The pair cannot be opened, the content that shall stay is nowhere to be had, or the disk refuses.
+pub fn resolve(state: &Path, open: &Open, choice: Choice) -> Result<(), RestoreError> {
+    let opening = Opening {
+        state,
+        rehearsal: false,
+        force: None,
+    };
+    let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
+    let settled = settle(&one, &two, &open.conflict, choice);
+    if settled.is_ok() {
+        let mut report = Report::default();
+        carry(&one, &two, &open.conflict.path, &mut Silent, &mut report)?;
+    }
+    one.close()?;
+    two.close()?;
+    settled
+}
+
+fn settle(one: &Replica, two: &Replica, conflict: &Conflict, choice: Choice) -> Result<(), RestoreError> {
+    let path = &conflict.path;
+    let sides = [&conflict.winner, &conflict.loser];
+    let by_label = |side: Side| {
+        sides
+            .into_iter()
+            .find(|s| s.peer == side.label())
+            .unwrap_or(&conflict.winner)
+    };
+    let later = |a: &Loser, b: &Loser| a.attributes.mtime >= b.attributes.mtime;
+    let wanted = match choice {
+        Choice::Take(side) => &by_label(side).entry,
+        Choice::Newest if later(&conflict.winner.entry, &conflict.loser.entry) => &conflict.winner.entry,
+        Choice::Newest => &conflict.loser.entry,
+        Choice::Both => &conflict.winner.entry,
+    };
+    if choice == Choice::Both {
+        let other = &conflict.loser.entry;
+        if let Some(beside) = note::beside(path, other) {
+            let (source, at) = find(one, two, path, other)?;
+            place(one)?.put_content(&beside, &source, &at, &other.content, &other.attributes)?;
+        }
+    }
+    let record = one.record(path).map_err(EngineError::from)?;
+    let pending = one.remote().get(path).map_err(EngineError::from)?;
+    let dot = Dot {
+        replica: one.me,
+        counter: one.seq() + 1,
+    };
+    let mut vector = record
+        .as_ref()
+        .map(|record| record.row.vector.clone())
+        .unwrap_or_default();
+    vector = pending
+        .iter()
+        .fold(vector, |vector, row| vector.merged(&row.vector));
+    vector.raise(dot);
+    let now = clock::now();
+    let live = record.as_ref().and_then(|record| record.row.live());
+    let stands = live.is_some_and(|live| live.content.value == wanted.content);
+    let stat = if stands {
+        record
+            .as_ref()
+            .and_then(|record| record.seen)
+            .map(|seen| seen.stat)
+    } else {
+        let (source, at) = find(one, two, path, wanted)?;
+        let (stat, kept) =
+            place(one)?.put_content(path, &source, &at, &wanted.content, &wanted.attributes)?;
+        if let (Some(kept), Some(live)) = (kept, live) {
+            note::version(one, two, path, &kept, &live.content.value, None)?;
+        }
+        Some(stat)
+    };
+    let losers = record
+        .as_ref()
+        .map(|record| record.row.losers.clone())
+        .unwrap_or_default();
+    let losers = losers
+        .into_iter()
+        .filter(|loser| loser.dot != conflict.loser.entry.dot)
+        .collect();
+    let live = Live::new(wanted.content.clone(), wanted.attributes, dot, now);
+    let row = Row {
+        vector,
+        state: State::Live(live),
+        losers,
+    };
+    let seen = stat.map(|stat| Seen { stat, at: now });
+    one.db
+        .batch(|| {
+            one.advance(1);
+            one.index().put(
+                path,
+                &Record {
+                    row,
+                    seq: dot.counter,
+                    seen,
+                    residue: false,
+                },
+            )?;
+            one.remote().remove(path)?;
+            Conflicts::of(&one.db).close(conflict.id)?;
+            Conflicts::of(&two.db).close(conflict.id)?;
+            one.save_seq()
+        })
+        .map_err(EngineError::from)?;
+    Ok(())
+}
+
+fn place(one: &Replica) -> Result<Place, RestoreError> {
+    let private = one.private.as_ref().ok_or_else(|| EngineError::Unknown {
+        what: format!("{} has no private directory", one.root.path().display()),
+        fix: "run csync sync once",
+    })?;
+    Ok(Place::new(&one.root, private, one.batch.clone()))
+}
+
+/// Where a content is to be had: live on one of the sides, or in one of the version stores.
+fn find(
+    one: &Replica,
+    two: &Replica,
+    path: &RelPath,
+    wanted: &Loser,
+) -> Result<(Arc<Root>, RelPath), RestoreError> {
+    for side in [one, two] {
+        let record = side.record(path).map_err(EngineError::from)?;
+        if record.is_some_and(|r| {
+            r.row
+                .live()
+                .is_some_and(|live| live.content.value == wanted.content)
+        }) {
+            return Ok((Arc::clone(&side.root), path.clone()));
+        }
+    }
+    for side in [one, two] {
+        let Some(private) = &side.private else { continue };
+        let kept = Kept::new(Arc::clone(private));
+        let catalogue = Versions::of(&side.db);
+        let versions = match &wanted.content {
+            Content::File { digest, .. } => catalogue.with_digest(*digest),
+            Content::Dir | Content::Symlink(_) | Content::Fifo | Content::Socket | Content::Device { .. } => {
+                catalogue.at(path, "")
+            }
+        };
+        for version in versions.map_err(EngineError::from)? {
+            if version.kind == wanted.content.kind()
+                && let Some(root) = kept.batch(version.batch.as_bytes())?
+                && root.stat(&version.place)?.is_some()
+            {
+                return Ok((Arc::new(root), version.place));
+            }
+        }
+    }
+    Err(RestoreError::NoVersion {
+        path: one.root.path().join(path.to_string()),
+        id: None,
+    })
+}
+
+/// Returns the bytes of both sides of a conflict, the first side's first; for `resolve --diff`.
+///
+/// # Errors
+/// The pair cannot be opened, or a content is nowhere to be had.
+pub fn contents(state: &Path, open: &Open, most: u64) -> Result<[Vec<u8>; 2], RestoreError> {
+    use std::io::Read as _;
+    let opening = Opening {
+        state,
+        rehearsal: true,
+        force: None,
+    };
+    let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
+    let conflict = &open.conflict;
+    let read = |side: Side| {
+        let entry = if conflict.winner.peer == side.label() {
+            &conflict.winner.entry
+        } else {
+            &conflict.loser.entry
+        };
+        let (root, at) = find(&one, &two, &conflict.path, entry)?;
+        let mut bytes = Vec::new();
+        if let Content::Symlink(target) = &entry.content {
+            bytes.extend_from_slice(target);
+        } else {
+            let (file, _) = root.open_file(&at)?;
+            file.take(most)
+                .read_to_end(&mut bytes)
+                .map_err(|source| EngineError::State {
+                    doing: "read",
+                    path: root.path().join(at.to_string()),
+                    source,
+                })?;
+        }
+        Ok::<_, RestoreError>(bytes)
+    };
+    Ok([read(Side::One)?, read(Side::Two)?])
+}
