@@ -113,6 +113,7 @@ pub mod engine {
     pub mod report;
     pub mod resolve;
     pub mod restore;
+    pub mod selection;
     pub mod site;
     pub mod standing;
     pub mod state;
@@ -136,6 +137,7 @@ pub mod cli {
     pub mod render;
     pub mod settings;
     pub mod summary;
+    pub mod sync;
     pub mod transfer;
     pub mod version;
 }
