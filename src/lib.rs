@@ -17,8 +17,10 @@ pub mod model {
 
 /// What the user may choose: pure functions.
 pub mod rules {
+    pub mod chmod;
     pub mod conflict;
     pub mod filter;
+    pub mod owner;
     pub mod pattern;
     pub mod rule;
     pub mod scope;
@@ -28,9 +30,11 @@ pub mod rules {
 
 /// Decisions: values in, values out.
 pub mod plan {
+    pub mod compare;
     pub mod decide;
     pub mod detect;
     pub mod guard;
+    pub mod itemize;
     pub mod merge;
     pub mod moves;
 }
@@ -60,7 +64,9 @@ pub mod disk {
     pub mod kept;
     pub mod listing;
     pub mod mark;
+    pub mod names;
     pub mod private;
+    pub mod process;
     pub mod recover;
     pub mod root;
     pub mod stage;
@@ -117,6 +123,21 @@ pub mod engine {
     pub mod site;
     pub mod standing;
     pub mod state;
+    /// One way, as rsync does it.
+    pub mod mirror {
+        mod backup;
+        mod directory;
+        pub mod error;
+        mod hand;
+        mod making;
+        mod operand;
+        mod pass;
+        mod removal;
+        pub mod run;
+        mod setting;
+        mod site;
+        mod worker;
+    }
 }
 
 /// The command line.
@@ -137,7 +158,6 @@ pub mod cli {
     pub mod render;
     pub mod settings;
     pub mod summary;
-    pub mod sync;
     pub mod transfer;
     pub mod version;
 }

@@ -335,22 +335,20 @@ fn long_files(sources: &[Source]) -> Vec<String> {
 
 /// The modules that `lib.rs` declares, such as `disk::root`.
 fn declared(library: &str) -> BTreeSet<String> {
-    let mut floor = None;
+    let mut above: Vec<String> = Vec::new();
     let mut modules = BTreeSet::new();
     for line in without_comments(library)
         .lines()
         .map(|line| line.trim().trim_start_matches("pub "))
     {
         if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {")) {
-            floor = Some(name.to_owned());
+            above.push(name.to_owned());
         } else if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-            modules.insert(
-                floor
-                    .as_ref()
-                    .map_or(name.to_owned(), |floor| format!("{floor}::{name}")),
-            );
+            above.push(name.to_owned());
+            modules.insert(above.join("::"));
+            above.pop();
         } else if line == "}" {
-            floor = None;
+            above.pop();
         }
     }
     modules

@@ -4,13 +4,12 @@ use std::ffi::OsString;
 
 use crate::cli::args::{Invocation, Stop, Verb, parse};
 use crate::cli::conflict;
-use crate::cli::failure::{Exit, Failure, Number};
+use crate::cli::failure::{Exit, Failure, output_failure};
 use crate::cli::grammar::command;
 use crate::cli::node;
 use crate::cli::pair;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
-use crate::cli::sync;
 use crate::cli::transfer;
 use crate::cli::version;
 
@@ -40,17 +39,6 @@ fn told(text: &str, screen: &mut Screen) -> Result<Exit, Failure> {
         .map_err(|error| output_failure(&error))
 }
 
-/// Returns the failure of a standard output that cannot be written.
-#[must_use]
-pub fn output_failure(error: &std::io::Error) -> Failure {
-    Failure::new(
-        Exit::LocalIo,
-        Number::Disk,
-        format!("cannot write to standard output: {error}"),
-    )
-    .fix("what was done is done; check where the output goes")
-}
-
 fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
     let Invocation {
         config,
@@ -68,7 +56,7 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
     let settings = Settings::find(config, state_dir)?;
     match verb {
         Verb::Transfer(operands) => transfer::run(&operands, &settings),
-        Verb::Sync(operands) => sync::run(&operands, &settings),
+        Verb::Sync(operands) => pair::sync(&operands, &settings),
         Verb::Diff(operands) => pair::diff(&operands, &settings),
         Verb::Verify { root, deep, listing } => pair::verify(&root, deep, listing, &settings),
         Verb::Conflicts { root, listing } => conflict::list(root.as_deref(), listing, &settings),

@@ -244,6 +244,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Returns the failure of a standard output that cannot be written.
+#[must_use]
+pub fn output_failure(error: &std::io::Error) -> Failure {
+    Failure::new(
+        Exit::LocalIo,
+        Number::Disk,
+        format!("cannot write to standard output: {error}"),
+    )
+    .fix("what was done is done; check where the output goes")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

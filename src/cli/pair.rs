@@ -4,11 +4,18 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::cli::args::{Listing, Pair};
-use crate::cli::failure::{Exit, Failure, Number};
+use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::render::Teller;
 use crate::cli::settings::Settings;
-use crate::cli::transfer::{exists, not_wired};
-use crate::model::path::escape;
+use crate::cli::summary::SCHEMA;
+use crate::cli::transfer::{self, exists, not_wired};
+use crate::engine::mirror::run::difference;
+use crate::engine::options::Telling;
+use crate::engine::report::{Item, Observer, Progress};
+use crate::model::path::{RelPath, escape};
 
 /// Carries changes both ways.
 ///
@@ -25,7 +32,58 @@ pub fn sync(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
 /// A root is missing, the roots are not apart, or the engine could not go on.
 pub fn diff(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
     apart("diff", operands)?;
-    Err(not_wired("diff"))
+    let Pair { one, two, options } = operands;
+    let telling = Telling {
+        itemize: 1,
+        ..options.telling
+    };
+    let mut differences = Differences {
+        teller: Teller::new(telling),
+        entries: Vec::new(),
+        json: telling.json,
+    };
+    let compared = difference(one, two, options, &mut differences);
+    let mut screen = differences
+        .teller
+        .finish()
+        .map_err(|error| output_failure(&error))?;
+    let report = compared.map_err(|error| transfer::failure(&error))?;
+    if telling.json {
+        let object = json!({ "schema": SCHEMA, "entries": differences.entries });
+        screen
+            .out(format!("{object}\n").as_bytes())
+            .map_err(|error| output_failure(&error))?;
+    }
+    for skipped in report.skipped.iter().filter(|_| report.troubles.partial) {
+        screen.message(&format!("skipped  {}  {}", skipped.path, skipped.why));
+    }
+    Ok(Exit::of(&report))
+}
+
+/// Shows differences, or gathers them for one object.
+struct Differences {
+    teller: Teller,
+    entries: Vec<Value>,
+    json: bool,
+}
+
+impl Observer for Differences {
+    fn item(&mut self, item: &Item) {
+        if self.json {
+            self.entries
+                .push(json!({ "path": item.path.to_string(), "item": item.code.trim_end() }));
+        } else {
+            self.teller.item(item);
+        }
+    }
+
+    fn progress(&mut self, progress: Progress, path: Option<&RelPath>) {
+        self.teller.progress(progress, path);
+    }
+
+    fn warning(&mut self, text: &str) {
+        self.teller.warning(text);
+    }
 }
 
 /// Compares a root with what was recorded of it.

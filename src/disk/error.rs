@@ -104,6 +104,12 @@ impl DiskError {
         }
     }
 
+    /// Returns the error of reading or writing the open file at `path`.
+    #[must_use]
+    pub fn io(doing: Doing, path: &RelPath, error: &std::io::Error) -> Self {
+        Self::call(doing, path, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+
     /// Returns what the system said, if this came from a system call.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {

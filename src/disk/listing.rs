@@ -26,6 +26,8 @@ const RULES_BYTES_MAX: u64 = 1024 * 1024;
 pub enum Hides {
     /// Those for the sender: for one-way runs.
     Sender,
+    /// Those that keep an entry of the receiver although the directory that holds it is deleted.
+    Deletion,
     /// Those for either side: a two-way run leaves such an entry alone on both.
     Both,
 }
@@ -376,6 +378,7 @@ impl Merger<'_> {
     fn excludes(&self, path: &RelPath, is_dir: bool) -> bool {
         match self.trees.hides {
             Hides::Sender => self.scope.verdict(path, is_dir, Side::Sender).is_excluded(),
+            Hides::Deletion => self.scope.verdict_in_deleted(path, is_dir).is_excluded(),
             Hides::Both => self.scope.is_frozen(path, is_dir),
         }
     }

@@ -54,16 +54,16 @@ pub fn open(
     let (here, there) = (&guesses[0], &guesses[1]);
     if here.starts_with(there) || there.starts_with(here) {
         return Err(EngineError::Nested {
-            first: guesses[0].clone(),
-            second: guesses[1].clone(),
+            first: first.to_owned(),
+            second: second.to_owned(),
         });
     }
     let mut one = Site::open(first, &database(0), opening.rehearsal)?;
     let mut two = Site::open(second, &database(1), opening.rehearsal)?;
     if (one.root.dev(), one.root.ino()) == (two.root.dev(), two.root.ino()) {
         return Err(EngineError::Nested {
-            first: guesses[0].clone(),
-            second: guesses[1].clone(),
+            first: first.to_owned(),
+            second: second.to_owned(),
         });
     }
     let mut standings = [

@@ -1,0 +1,233 @@
+//! Deletions: counted while the trees are compared, judged by the guard, done after the transfer.
+
+use std::sync::Arc;
+
+use crate::disk::apply::{DirRemoval, Fate};
+use crate::disk::listing::Hides;
+use crate::disk::root::Root;
+use crate::disk::walk::{Step, Walk, WalkOptions, Window};
+use crate::engine::mirror::directory::Directory;
+use crate::engine::mirror::site::{Site, count};
+use crate::engine::mirror::worker::{Job, work_alone};
+use crate::engine::report::{Item, Observer};
+use crate::model::entry::Kind;
+use crate::model::metadata::Stat;
+use crate::model::path::{PRIVATE_DIR, RelPath};
+use crate::plan::itemize::DELETING;
+use crate::rules::rule::Side;
+use crate::rules::scope::Scope;
+
+/// What goes from one directory of the destination.
+pub(crate) struct Removal {
+    pub(crate) dir: RelPath,
+    /// The receiver's rules inside it.
+    pub(crate) rules: Arc<Scope>,
+    pub(crate) names: Vec<(Box<[u8]>, Stat)>,
+    /// The directory, whose time is set again afterwards; `None` where its own attributes are not carried.
+    pub(crate) restore: Option<Directory>,
+}
+
+/// A directory of the destination that something else replaces once it is empty.
+pub(crate) struct Flip {
+    pub(crate) rules: Arc<Scope>,
+    pub(crate) job: Job,
+    pub(crate) item: Option<Item>,
+}
+
+/// What a subtree of the destination comes to.
+enum Found<'a> {
+    /// It goes.
+    Goes(&'a RelPath, Kind, &'a Stat),
+    /// It cannot go, and the user should know.
+    Stays(&'a RelPath, String),
+}
+
+/// Whether the rules of the receiver let `path` go.
+pub(crate) fn may_go(rules: &Scope, path: &RelPath, kind: Kind) -> bool {
+    path.name() != PRIVATE_DIR
+        && !rules
+            .verdict(path, kind == Kind::Dir, Side::Receiver)
+            .is_excluded()
+}
+
+/// Calls `tell` for all below `start` that goes, children before parents. Returns whether `start` would be empty.
+fn descend(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath, tell: &mut dyn FnMut(Found<'_>)) -> bool {
+    let options = WalkOptions {
+        threads: 0,
+        cross_mounts: false,
+        recurse: true,
+        skip_private: true,
+        start: start.clone(),
+        scope: Arc::clone(rules),
+        hides: Hides::Deletion,
+        only: None,
+        window: Window::default(),
+    };
+    let mut open: Vec<(RelPath, Stat, bool)> = Vec::new();
+    let mut empty = true;
+    let mut close = |open: &mut Vec<(RelPath, Stat, bool)>, tell: &mut dyn FnMut(Found<'_>)| {
+        let Some((path, stat, stays)) = open.pop() else {
+            return;
+        };
+        match open.last_mut() {
+            None => empty = !stays,
+            Some(above) if stays => above.2 = true,
+            Some(_) => tell(Found::Goes(&path, Kind::Dir, &stat)),
+        }
+    };
+    for step in Walk::new(Arc::clone(dest), None, options) {
+        let at = match &step {
+            Step::Entry(entry) => &entry.path,
+            Step::Excluded { path, .. } | Step::Unreadable { path, .. } | Step::Mount { path, .. } => path,
+            Step::Unnameable { dir, .. } => dir,
+        };
+        while open
+            .last()
+            .is_some_and(|(dir, ..)| at != dir && !at.is_below(dir))
+        {
+            close(&mut open, tell);
+        }
+        let stays = match &step {
+            Step::Entry(entry) if entry.stat.kind == Kind::Dir => {
+                let error = entry.dir.as_ref().and_then(|dir| dir.error.clone());
+                if let Some(error) = &error {
+                    tell(Found::Stays(&entry.path, error.to_string()));
+                }
+                open.push((entry.path.clone(), entry.stat, error.is_some()));
+                false
+            }
+            Step::Entry(entry) => {
+                tell(Found::Goes(&entry.path, entry.stat.kind, &entry.stat));
+                false
+            }
+            Step::Excluded { .. } => true,
+            Step::Unreadable { path, error } => {
+                tell(Found::Stays(path, error.to_string()));
+                true
+            }
+            Step::Unnameable { dir, error } => {
+                tell(Found::Stays(dir, error.to_string()));
+                true
+            }
+            Step::Mount { path, .. } => {
+                tell(Found::Stays(
+                    path,
+                    "is a mount point inside the destination".to_owned(),
+                ));
+                true
+            }
+        };
+        if stays && let Some(above) = open.last_mut() {
+            above.2 = true;
+        }
+    }
+    while !open.is_empty() {
+        close(&mut open, tell);
+    }
+    empty
+}
+
+/// Returns how many entries below `start` would go, and whether it would be empty then.
+pub(crate) fn toll_below(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath) -> (u64, bool) {
+    let mut toll = 0;
+    let empty = descend(dest, rules, start, &mut |found| {
+        toll += u64::from(matches!(found, Found::Goes(..)))
+    });
+    (toll, empty)
+}
+
+/// Returns how many entries would go with `path`.
+pub(crate) fn toll_of(dest: &Arc<Root>, rules: &Arc<Scope>, path: &RelPath, stat: &Stat) -> u64 {
+    if stat.kind != Kind::Dir {
+        return 1;
+    }
+    let (below, empty) = toll_below(dest, rules, path);
+    below + u64::from(empty)
+}
+
+/// Carries deletions out, or in a dry run tells them.
+pub(crate) struct Remover<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) dest: &'a Arc<Root>,
+    pub(crate) observer: &'a mut dyn Observer,
+}
+
+impl Remover<'_> {
+    /// Deletes what goes from one directory.
+    pub(crate) fn remove(&mut self, removal: &Removal) {
+        for (name, stat) in &removal.names {
+            let Ok(path) = removal.dir.join(name) else {
+                continue;
+            };
+            if stat.kind != Kind::Dir || self.empty(&removal.rules, &path) {
+                self.one(&path, stat.kind, stat);
+            }
+        }
+        if self.site.hand.is_some() {
+            self.site.changed(removal.dir.clone());
+        }
+        if let Some(dir) = &removal.restore {
+            dir.restore_time(self.site);
+        }
+    }
+
+    /// Empties the directory that stands in the way, and does what waited for that.
+    pub(crate) fn flip(&mut self, flip: Flip) {
+        let path = flip.job.to.clone();
+        if !self.empty(&flip.rules, &path) {
+            return self.site.problem(&path, "cannot delete non-empty directory");
+        }
+        if let Some(item) = &flip.item {
+            self.observer.item(item);
+        }
+        work_alone(self.site, flip.job);
+    }
+
+    /// Deletes what goes from below `path`; returns whether it is empty then.
+    fn empty(&mut self, rules: &Arc<Scope>, path: &RelPath) -> bool {
+        let dest = Arc::clone(self.dest);
+        descend(&dest, rules, path, &mut |found| match found {
+            Found::Goes(path, kind, stat) => self.one(path, kind, stat),
+            Found::Stays(path, why) => self.site.problem(path, why),
+        })
+    }
+
+    fn one(&mut self, path: &RelPath, kind: Kind, stat: &Stat) {
+        let dir = kind == Kind::Dir;
+        if let Some(hand) = &self.site.hand {
+            let gone = if dir {
+                hand.apply
+                    .remove_dir(path)
+                    .map(|removed| removed != DirRemoval::NotEmpty)
+            } else {
+                let kept = self
+                    .site
+                    .backup
+                    .as_ref()
+                    .map_or(Ok(None), |backup| backup.take(hand, path, stat));
+                kept.and_then(|kept| match kept {
+                    Some(dir) => {
+                        self.site.changed(dir);
+                        Ok(())
+                    }
+                    None => hand.apply.remove(path, stat, Fate::Discard).map(drop),
+                })
+                .map(|()| true)
+            };
+            match gone {
+                Ok(true) => {}
+                // A backup was left in it.
+                Ok(false) => return,
+                Err(error) => return self.site.apply_problem(path, &error),
+            }
+        }
+        let item = Item {
+            code: DELETING.to_owned(),
+            path: path.clone(),
+            dir,
+            suffix: Vec::new(),
+        };
+        self.observer.item(&item);
+        count(&mut self.site.report().deleted, kind);
+    }
+}
