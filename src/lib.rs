@@ -33,6 +33,7 @@ pub mod plan {
     pub mod compare;
     pub mod decide;
     pub mod detect;
+    pub mod follow;
     pub mod guard;
     pub mod itemize;
     pub mod merge;
@@ -112,9 +113,11 @@ pub mod engine {
     pub mod observe;
     pub mod options;
     pub mod pair;
+    pub mod planned;
     pub mod prepare;
     pub mod pull;
     pub mod receive;
+    pub mod recover;
     pub mod replica;
     pub mod report;
     pub mod resolve;
@@ -123,6 +126,8 @@ pub mod engine {
     pub mod site;
     pub mod standing;
     pub mod state;
+    pub mod tools;
+    pub mod verify;
     /// One way, as rsync does it.
     pub mod mirror {
         mod backup;
@@ -158,6 +163,7 @@ pub mod cli {
     pub mod render;
     pub mod settings;
     pub mod summary;
+    pub mod sync;
     pub mod transfer;
     pub mod version;
 }

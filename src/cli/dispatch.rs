@@ -10,6 +10,7 @@ use crate::cli::node;
 use crate::cli::pair;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
+use crate::cli::sync;
 use crate::cli::transfer;
 use crate::cli::version;
 
@@ -56,7 +57,7 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
     let settings = Settings::find(config, state_dir)?;
     match verb {
         Verb::Transfer(operands) => transfer::run(&operands, &settings),
-        Verb::Sync(operands) => pair::sync(&operands, &settings),
+        Verb::Sync(operands) => sync::run(&operands, &settings),
         Verb::Diff(operands) => pair::diff(&operands, &settings),
         Verb::Verify { root, deep, listing } => pair::verify(&root, deep, listing, &settings),
         Verb::Conflicts { root, listing } => conflict::list(root.as_deref(), listing, &settings),

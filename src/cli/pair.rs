@@ -1,4 +1,4 @@
-//! `sync`, `diff` and `verify`: two roots, or one root and what was recorded of it.
+//! `diff` and `verify`: two roots compared, or one root and what was recorded of it.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,23 +8,18 @@ use serde_json::{Value, json};
 
 use crate::cli::args::{Listing, Pair};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
-use crate::cli::render::Teller;
+use crate::cli::render::{Screen, Teller, item_line};
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;
-use crate::cli::transfer::{self, exists, not_wired};
+use crate::cli::sync;
+use crate::cli::transfer::{self, exists};
+use crate::disk::attributes::is_superuser;
 use crate::engine::mirror::run::difference;
-use crate::engine::options::Telling;
+use crate::engine::options::{Select, Telling};
 use crate::engine::report::{Item, Observer, Progress};
+use crate::engine::selection;
+use crate::engine::verify as engine;
 use crate::model::path::{RelPath, escape};
-
-/// Carries changes both ways.
-///
-/// # Errors
-/// A root is missing, the roots are not apart, or the engine could not go on.
-pub fn sync(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
-    apart("sync", operands)?;
-    Err(not_wired("sync"))
-}
 
 /// Lists what differs.
 ///
@@ -90,9 +85,37 @@ impl Observer for Differences {
 ///
 /// # Errors
 /// The root is missing, or the engine could not go on.
-pub fn verify(root: &Path, _deep: bool, _listing: Listing, _settings: &Settings) -> Result<Exit, Failure> {
+pub fn verify(root: &Path, deep: bool, listing: Listing, settings: &Settings) -> Result<Exit, Failure> {
     exists(root)?;
-    Err(not_wired("verify"))
+    let all = selection::scope(&Select::default(), false, &[])
+        .map_err(|error| Failure::usage(Number::Filter, sync::chain(&error)))?;
+    let found = engine::verify(&settings.state_dir, root, deep, is_superuser(), all)
+        .map_err(|error| sync::failure(&error))?;
+    let mut screen = Screen::new(listing.raw_names);
+    let text = if listing.json {
+        let entry = |item: &Item| json!({ "path": item.path.to_string(), "item": item.code.trim_end() });
+        let entries: Vec<Value> = found.items.iter().map(entry).collect();
+        format!("{}\n", json!({ "schema": SCHEMA, "entries": entries })).into_bytes()
+    } else {
+        found
+            .items
+            .iter()
+            .flat_map(|item| item_line(item, &screen))
+            .collect()
+    };
+    screen.out(&text).map_err(|error| output_failure(&error))?;
+    for skipped in &found.skipped {
+        screen.message(&format!("skipped  {}  {}", skipped.path, skipped.why));
+    }
+    let met = [
+        (!found.skipped.is_empty(), Exit::Partial),
+        (!found.items.is_empty(), Exit::Conflicts),
+    ];
+    let met: Vec<Exit> = met
+        .into_iter()
+        .filter_map(|(is_so, exit)| is_so.then_some(exit))
+        .collect();
+    Ok(Exit::worst(&met))
 }
 
 /// Checks that both roots exist, and that neither is or lies in the other.

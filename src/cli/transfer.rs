@@ -101,9 +101,3 @@ pub fn exists(path: &Path) -> Result<(), Failure> {
     )
     .fix("check the name and the mount; nothing was changed"))
 }
-
-/// Returns the failure of a verb whose engine is not there.
-#[must_use]
-pub fn not_wired(verb: &str) -> Failure {
-    Failure::usage(Number::Later, format!("csync {verb} is not wired yet")).fix("use a later version")
-}

@@ -2,80 +2,30 @@
 //! flush, names, flush of the directories, rows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use crate::disk::apply::{Apply, ApplyError, DirRemoval, Fate};
+use crate::disk::apply::{ApplyError, DirRemoval, Fate};
 use crate::disk::attributes::Which;
 use crate::disk::clock;
 use crate::disk::kept::KeptAt;
-use crate::disk::recover::Outcome;
 use crate::disk::root::Root;
-use crate::disk::stage::{Stage, Staged};
+use crate::disk::stage::Staged;
 use crate::engine::error::EngineError;
 use crate::engine::item;
 use crate::engine::note;
-use crate::engine::prepare::{Failure, Ready, prepare};
+use crate::engine::planned::{Planned, displaced};
+use crate::engine::prepare::{Failure, Ready, fetch, prepare};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Observer, Progress, Report, Skipped, Tally};
+use crate::engine::tools::Tools;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
-use crate::model::row::{Live, Loser, Record, Row, Seen};
+use crate::model::row::{Live, Record, Seen};
 use crate::plan::decide::{Settled, Step};
-use crate::store::db::Mode;
 use crate::store::hints::{Hint, Hints};
 
 /// Threads that flush directories.
 const THREADS: usize = 4;
-
-/// One step of a batch.
-#[derive(Debug)]
-pub struct Planned {
-    /// What will stand, and how the disk gets there; `None` where a row of the peer is only forgotten.
-    pub settled: Option<Settled>,
-    /// What was recorded before.
-    pub record: Option<Record>,
-    /// The sequence under which the row will be recorded.
-    pub seq: u64,
-    /// The path whose waiting row is settled by this.
-    pub cause: Option<RelPath>,
-    /// The file of ours that moves here.
-    pub moved: Option<Moved>,
-}
-
-/// A file of ours that moves to the path of a step.
-#[derive(Debug)]
-pub struct Moved {
-    /// Where it is.
-    pub from: RelPath,
-    /// What the disk said of it.
-    pub seen: Seen,
-    /// The row that stays behind.
-    pub row: Row,
-    /// The sequence under which that row will be recorded.
-    pub seq: u64,
-}
-
-impl Planned {
-    /// Returns the step that only forgets the peer's row of `path`.
-    #[must_use]
-    pub fn forget(path: &RelPath) -> Self {
-        Self {
-            settled: None,
-            record: None,
-            seq: 0,
-            cause: Some(path.clone()),
-            moved: None,
-        }
-    }
-
-    /// Whether a conflict's loser is the peer's, and no content that we displace.
-    #[must_use]
-    pub fn loser_is_theirs(&self, lost: &Loser) -> bool {
-        let ours = self.record.as_ref().and_then(|record| record.row.live());
-        ours.is_none_or(|live| live.content.value != lost.content) && !lost.content.is_dir()
-    }
-}
 
 /// What a step left on the disk.
 #[derive(Default)]
@@ -83,11 +33,6 @@ struct Done {
     seen: Option<Stat>,
     residue: bool,
     kept: Vec<(KeptAt, Content)>,
-}
-
-struct Tools {
-    stage: Stage,
-    apply: Apply,
 }
 
 /// Those who work on one root: stage, apply, record, tell.
@@ -114,7 +59,7 @@ impl<'a> Crew<'a> {
         observer: &'a mut dyn Observer,
         report: &'a mut Report,
     ) -> Self {
-        let tools = tools(me);
+        let tools = Tools::of(me);
         let progress = Progress::default();
         Self {
             me,
@@ -137,7 +82,7 @@ impl<'a> Crew<'a> {
             return Ok(());
         }
         let ready = match &self.tools {
-            Some(_) if self.full => planned.iter().map(|step| full(step)).collect(),
+            Some(_) if self.full => planned.iter().map(full).collect(),
             Some(tools) => prepare(&tools.stage, &self.me.root, &self.peer.root, &planned),
             None => planned.iter().map(|_| Ok(Ready::default())).collect(),
         };
@@ -154,7 +99,7 @@ impl<'a> Crew<'a> {
         self.sync(touched)?;
         let me = self.me;
         me.db.batch(|| {
-            for (step, outcome) in planned.into_iter().zip(done) {
+            for (step, outcome) in planned.iter().zip(done) {
                 self.end_step(step, outcome)?;
             }
             me.save_seq().map_err(EngineError::from)
@@ -181,7 +126,7 @@ impl<'a> Crew<'a> {
             moved: None,
         };
         let outcome = self.take_step(&step, Ready::default());
-        self.end_step(step, outcome)
+        self.end_step(&step, outcome)
     }
 
     /// Gives directories that were made, in this run or in one that was stopped, their modes and times: what is made
@@ -249,7 +194,7 @@ impl<'a> Crew<'a> {
                     .record
                     .as_ref()
                     .and_then(|record| record.seen)
-                    .map(|seen| seen.stat)
+                    .map(|seen| seen.stat);
             }
             Step::Create(_) => done.seen = Some(create(tools, &self.me.root, step, settled, ready.content)?),
             Step::Replace(_) => {
@@ -286,7 +231,7 @@ impl<'a> Crew<'a> {
     }
 
     /// Records a step that was done; names one that was not.
-    fn end_step(&mut self, step: Planned, outcome: Result<Done, Failure>) -> Result<(), EngineError> {
+    fn end_step(&mut self, step: &Planned, outcome: Result<Done, Failure>) -> Result<(), EngineError> {
         let Some(settled) = &step.settled else {
             return Ok(step
                 .cause
@@ -300,7 +245,7 @@ impl<'a> Crew<'a> {
                 return Ok(());
             }
         };
-        self.tell(settled, &step);
+        self.tell(settled, step);
         let now = clock::now();
         let seen = done
             .seen
@@ -334,17 +279,28 @@ impl<'a> Crew<'a> {
         if let Some(cause) = &step.cause {
             self.me.remote().remove(cause)?;
         }
+        self.catalogue(settled, &done)
+    }
+
+    /// Writes down what was kept and what is in conflict. A loser that only the peer has kept is fetched, so that it
+    /// can be had on every member.
+    fn catalogue(&mut self, settled: &Settled, done: &Done) -> Result<(), EngineError> {
+        let (me, peer, path) = (self.me, self.peer, &settled.path);
         for (kept, content) in &done.kept {
-            note::version(
-                self.me,
-                self.peer,
-                &settled.path,
-                kept,
-                content,
-                settled.lost.as_ref(),
-            )?;
+            note::version(me, peer, path, kept, content, settled.lost.as_ref())?;
         }
-        note::conflicts(self.me, self.peer, &settled.path, &settled.row, self.report)
+        for loser in note::conflicts(me, peer, path, &settled.row, self.report)? {
+            if done.kept.iter().any(|(_, content)| *content == loser.content) {
+                continue;
+            }
+            let Some(tools) = &self.tools else { continue };
+            match fetch(tools, peer, path, &loser) {
+                Ok(Some(kept)) => note::version(me, peer, path, &kept, &loser.content, Some(&loser))?,
+                Ok(None) => {}
+                Err(error) => self.fail(path, &error),
+            }
+        }
+        Ok(())
     }
 
     fn tell(&mut self, settled: &Settled, step: &Planned) {
@@ -405,43 +361,6 @@ impl<'a> Crew<'a> {
     }
 }
 
-/// Puts what a run that was stopped left in the stage where it belongs: displaced files into the version store (S9).
-///
-/// # Errors
-/// The stage cannot be cleared, or the database refuses.
-pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
-    let Some(Tools { apply, .. }) = tools(me) else {
-        return Ok(());
-    };
-    let failed = |source| EngineError::Root {
-        path: me.root.path().to_owned(),
-        source,
-    };
-    let recovered = apply.recover().map_err(failed)?;
-    me.db.batch(|| {
-        for found in recovered {
-            if let Outcome::Kept(kept) = found.outcome {
-                let path = found.path.unwrap_or_else(|| kept.path.clone());
-                note::recovered(me, peer, &path, &kept)?;
-            }
-        }
-        Ok(())
-    })
-}
-
-fn tools(me: &Replica) -> Option<Tools> {
-    let private = me.private.as_ref().filter(|_| me.db.mode() == Mode::Durable)?;
-    Some(Tools {
-        stage: Stage::new(Arc::clone(&me.root), Arc::clone(private)),
-        apply: Apply::new(
-            Arc::clone(&me.root),
-            Arc::clone(private),
-            Arc::new(me.kept()?),
-            me.batch.as_bytes(),
-        ),
-    })
-}
-
 /// Writes nothing more to a full disk; what frees space still runs.
 fn full(step: &Planned) -> Result<Ready, Failure> {
     let writes = step
@@ -453,12 +372,6 @@ fn full(step: &Planned) -> Result<Ready, Failure> {
     } else {
         Ok(Ready::default())
     }
-}
-
-/// What a step displaces, and what the disk said of it.
-fn displaced(step: &Planned) -> Option<(Content, Seen)> {
-    let record = step.record.as_ref()?;
-    Some((record.row.live()?.content.value.clone(), record.seen?))
 }
 
 /// Whether an entry is still the one whose attributes were recorded. Times of directories do not count.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use crate::disk::attributes::is_superuser;
 use crate::disk::clock;
-use crate::engine::act::recover;
 use crate::engine::error::EngineError;
 use crate::engine::item;
 use crate::engine::observe::{Sight, Watching, observe};
 use crate::engine::options::{MaxDelete, Options};
-use crate::engine::pair::{self, Opening};
+use crate::engine::pair;
 use crate::engine::pull::{Taking, pull};
 use crate::engine::receive::{overrule, receive};
+use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
 use crate::engine::report::{Observer, Report, Tally};
+use crate::engine::site::Opening;
 use crate::model::path::RelPath;
 use crate::plan::decide::Decider;
 use crate::plan::guard::Limit;
@@ -60,7 +61,7 @@ pub fn sync(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, Engine
         force: options.force,
     };
     let (mut one, mut two) = pair::open(job.first, job.second, opening, &mut |text| {
-        observer.warning(&text)
+        observer.warning(&text);
     })?;
     for (own, other) in [(&one, &two), (&two, &one)] {
         recover(own, other)?;

@@ -1,6 +1,6 @@
 //! Why a run cannot begin or go on. A path that fails is no such error but a value in the report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::disk::error::DiskError;
 use crate::disk::private::{LockError, PrivateError};
@@ -60,7 +60,7 @@ pub enum EngineError {
         other: &'static str,
     },
     /// Both roots are one, or one lies in the other.
-    #[error("{first} and {second} are one root, or one lies in the other")]
+    #[error("{}", nested(first, second))]
     Nested {
         /// The first root.
         first: PathBuf,
@@ -141,6 +141,23 @@ fn emptied(empty: bool, entries: u64) -> String {
         format!(": it is empty, but {entries} entries were there; is the disk mounted?")
     } else {
         String::new()
+    }
+}
+
+fn nested(first: &Path, second: &Path) -> String {
+    if first == second {
+        format!("both roots are {}", first.display())
+    } else {
+        let (inner, outer) = if first.starts_with(second) {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        format!(
+            "the root {} lies inside the root {}",
+            inner.display(),
+            outer.display()
+        )
     }
 }
 

@@ -84,7 +84,8 @@ pub fn catalogue(
     Ok(())
 }
 
-/// Brings the list of conflicts of `path` in line with the losers that `row` names; new ones are told in the report.
+/// Brings the list of conflicts of `path` in line with the losers that `row` names. Returns the new ones, which are
+/// told in the report.
 ///
 /// # Errors
 /// The database refuses.
@@ -94,7 +95,7 @@ pub fn conflicts(
     path: &RelPath,
     row: &Row,
     report: &mut Report,
-) -> Result<(), EngineError> {
+) -> Result<Vec<Loser>, EngineError> {
     let table = Conflicts::of(&me.db);
     let known = table.at(path)?;
     for conflict in known.iter().filter(|conflict| !conflict.resolved) {
@@ -106,14 +107,16 @@ pub fn conflicts(
             table.close(conflict.id)?;
         }
     }
+    let mut new = Vec::new();
     for loser in &row.losers {
         if known.iter().any(|conflict| conflict.loser.entry.dot == loser.dot) {
             continue;
         }
         let winner = row.live().map_or_else(|| loser.clone(), as_entry);
         add(me, peer, path, winner, loser.clone(), report)?;
+        new.push(loser.clone());
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Lists a conflict that a person shall decide, unless it is listed.

@@ -157,7 +157,7 @@ struct Observation<'r> {
 
 impl Observation<'_> {
     fn run(&mut self, walk: &mut Walk) -> Result<(), EngineError> {
-        while let Some(step) = walk.next() {
+        for step in walk.by_ref() {
             match step {
                 Step::Entry(entry) => self.entry(entry)?,
                 Step::Excluded { path, .. } => self.doubt(path, Doubt::Frozen)?,

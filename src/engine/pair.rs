@@ -14,7 +14,7 @@ use crate::disk::clock;
 use crate::engine::error::EngineError;
 use crate::engine::marker::{Id, Marker};
 use crate::engine::replica::Replica;
-use crate::engine::site::Site;
+use crate::engine::site::{Opening, Site};
 use crate::engine::standing::{Standing, standing};
 use crate::engine::state::{database_id, database_path};
 use crate::model::version::ReplicaId;
@@ -24,17 +24,6 @@ use crate::store::peer::{Peer, Peers};
 
 /// How many past starts a database remembers.
 const NONCES_MAX: usize = 32;
-
-/// How a pair is opened.
-#[derive(Clone, Copy, Debug)]
-pub struct Opening<'a> {
-    /// The state directory; databases lie in `replicas` below it.
-    pub state: &'a Path,
-    /// Nothing is written anywhere.
-    pub rehearsal: bool,
-    /// One side shall win: a root that was restored from an older copy is no reason to stop then.
-    pub force: Option<Side>,
-}
 
 /// Opens the pair of `first` and `second` for a run. `warn` is told what is unusual and no reason to stop.
 ///
@@ -54,16 +43,16 @@ pub fn open(
     let (here, there) = (&guesses[0], &guesses[1]);
     if here.starts_with(there) || there.starts_with(here) {
         return Err(EngineError::Nested {
-            first: first.to_owned(),
-            second: second.to_owned(),
+            first: guesses[0].clone(),
+            second: guesses[1].clone(),
         });
     }
     let mut one = Site::open(first, &database(0), opening.rehearsal)?;
     let mut two = Site::open(second, &database(1), opening.rehearsal)?;
     if (one.root.dev(), one.root.ino()) == (two.root.dev(), two.root.ino()) {
         return Err(EngineError::Nested {
-            first: first.to_owned(),
-            second: second.to_owned(),
+            first: guesses[0].clone(),
+            second: guesses[1].clone(),
         });
     }
     let mut standings = [
@@ -213,7 +202,7 @@ fn start(
             now.nanos_since(crate::model::metadata::Timestamp::default())
         ),
         seq,
-        _lock: site.lock.take(),
+        lock: site.lock.take(),
     })
 }
 

@@ -6,13 +6,19 @@ use std::sync::{Mutex, PoisonError};
 use crate::disk::apply::ApplyError;
 use crate::disk::attributes::Which;
 use crate::disk::error::DiskError;
+use crate::disk::kept::KeptAt;
 use crate::disk::root::Root;
 use crate::disk::stage::{Stage, StageError, Staged, Target, flush_all};
-use crate::engine::act::Planned;
+use crate::engine::planned::Planned;
+use crate::engine::replica::Replica;
+use crate::engine::tools::Tools;
 use crate::model::entry::Content;
 use crate::model::metadata::Attributes;
 use crate::model::path::RelPath;
+use crate::model::row::Loser;
 use crate::plan::decide::{Settled, Source, Step};
+use crate::store::error::StoreError;
+use crate::store::versions::Versions;
 
 /// Threads that copy and flush.
 const THREADS: usize = 4;
@@ -29,6 +35,9 @@ pub enum Failure {
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The catalogue of the peer cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The content is no longer what was seen.
     #[error("{0} changed after it was looked at; the next run takes it up")]
     Moved(RelPath),
@@ -45,7 +54,7 @@ impl Failure {
             Self::Apply(ApplyError::Disk(error))
             | Self::Stage(StageError::Disk(error))
             | Self::Disk(error) => Some(error),
-            Self::Apply(_) | Self::Stage(_) | Self::Moved(_) | Self::Full => None,
+            Self::Apply(_) | Self::Stage(_) | Self::Store(_) | Self::Moved(_) | Self::Full => None,
         }
     }
 }
@@ -188,4 +197,38 @@ fn staged(
     }
     staged.set_attributes(&attributes, Which::ALL)?;
     Ok(Some(staged))
+}
+
+/// Keeps a content that lost a conflict at `path` and that the peer has in its version store. Returns where it is
+/// kept, `None` where the peer does not have it.
+///
+/// # Errors
+/// It cannot be copied or kept.
+pub fn fetch(tools: &Tools, peer: &Replica, path: &RelPath, lost: &Loser) -> Result<Option<KeptAt>, Failure> {
+    let (Content::File { digest, .. }, Some(kept)) = (&lost.content, peer.kept()) else {
+        return Ok(None);
+    };
+    for version in Versions::of(&peer.db).with_digest(*digest)? {
+        let Some(root) = kept.batch(version.batch.as_bytes())? else {
+            continue;
+        };
+        let from = (&root, &version.place);
+        let found = staged(
+            &tools.stage,
+            path,
+            Target::Taken,
+            &lost.content,
+            &lost.attributes,
+            from,
+        );
+        let staged = match found {
+            Ok(Some(staged)) => staged,
+            Ok(None) | Err(Failure::Moved(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        if let Some(flushed) = flush_all(vec![staged], 1).pop() {
+            return Ok(Some(tools.apply.keep(flushed?)?));
+        }
+    }
+    Ok(None)
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::act::{Crew, Moved, Planned};
+use crate::engine::act::Crew;
 use crate::engine::error::EngineError;
 use crate::engine::frozen::Frozen;
 use crate::engine::note;
+use crate::engine::planned::{Moved, Planned};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Held, Observer, Report, Skipped};
 use crate::model::path::RelPath;

@@ -43,9 +43,9 @@ pub struct Replica {
     /// The name of this run in the version store.
     pub batch: String,
     /// The sequence of the last revision.
-    pub(crate) seq: Cell<u64>,
+    pub seq: Cell<u64>,
     /// Held for the whole run.
-    pub(crate) _lock: Option<Lock>,
+    pub lock: Option<Lock>,
 }
 
 impl Replica {

@@ -7,6 +7,18 @@ use crate::disk::private::{Lock, Private};
 use crate::disk::root::Root;
 use crate::engine::error::EngineError;
 use crate::engine::marker::Marker;
+use crate::rules::conflict::Side;
+
+/// How a pair is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The state directory; databases lie in `replicas` below it.
+    pub state: &'a Path,
+    /// Nothing is written anywhere.
+    pub rehearsal: bool,
+    /// One side shall win: a root that was restored from an older copy is no reason to stop then.
+    pub force: Option<Side>,
+}
 
 /// A root as it is found: opened, its private directory looked into, its marker read.
 #[derive(Debug)]

@@ -86,6 +86,12 @@ impl VersionVector {
         self.get(dot.replica) >= dot.counter
     }
 
+    /// Whether all that `other` covers is known here.
+    #[must_use]
+    pub fn covers_all(&self, other: &Self) -> bool {
+        other.slots().all(|dot| self.covers(dot))
+    }
+
     /// Makes `dot` known here. Never lowers a counter.
     pub fn raise(&mut self, dot: Dot) {
         if dot.counter == 0 {
@@ -113,8 +119,7 @@ impl VersionVector {
     /// Returns how `self` relates to `other`.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Causality {
-        let within = |a: &Self, b: &Self| a.0.iter().all(|(replica, counter)| b.get(*replica) >= *counter);
-        match (within(self, other), within(other, self)) {
+        match (other.covers_all(self), self.covers_all(other)) {
             (true, true) => Causality::Equal,
             (true, false) => Causality::Before,
             (false, true) => Causality::After,
