@@ -30,7 +30,7 @@ pub(crate) fn build(root: &Path, spec: &str) {
             write(root, path, &content_of(path, content));
         } else if let Some(path) = item.strip_suffix('/') {
             clear(root, path);
-            fs::create_dir_all(root.join(path)).expect("make a directory");
+            make_parents(root, &format!("{path}/."));
         } else {
             panic!("`{item}` is no file (a=1), directory (a/) or symlink (a->b)");
         }
@@ -56,16 +56,25 @@ pub(crate) fn patterned(seed: &str, count: usize) -> Vec<u8> {
 /// Writes `content` to a new file at `path`, whatever stood there.
 pub(crate) fn write(root: &Path, path: &str, content: &[u8]) {
     clear(root, path);
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().expect("a parent")).expect("make the parents");
-    fs::write(path, content).expect("write a file");
+    make_parents(root, path);
+    fs::write(root.join(path), content).expect("write a file");
+}
+
+/// Makes the directories above `path`; what stands there and is none gives way.
+fn make_parents(root: &Path, path: &str) {
+    for (at, _) in path.match_indices('/') {
+        let parent = root.join(&path[..at]);
+        if !fs::symlink_metadata(&parent).is_ok_and(|found| found.is_dir()) {
+            clear(root, &path[..at]);
+            fs::create_dir(parent).expect("make a directory");
+        }
+    }
 }
 
 fn link(root: &Path, path: &str, target: &str) {
     clear(root, path);
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().expect("a parent")).expect("make the parents");
-    std::os::unix::fs::symlink(target, path).expect("make a symlink");
+    make_parents(root, path);
+    std::os::unix::fs::symlink(target, root.join(path)).expect("make a symlink");
 }
 
 /// Removes whatever stands at `path`, a directory with all that is in it.
@@ -80,9 +89,8 @@ pub(crate) fn clear(root: &Path, path: &str) {
 
 /// Renames `from` to `to`, both below `root`; parents of `to` are made.
 pub(crate) fn rename(root: &Path, from: &str, to: &str) {
-    let to = root.join(to);
-    fs::create_dir_all(to.parent().expect("a parent")).expect("make the parents");
-    fs::rename(root.join(from), to).expect("rename");
+    make_parents(root, to);
+    fs::rename(root.join(from), root.join(to)).expect("rename");
 }
 
 /// Sets the permission bits of `path`.
