@@ -229,7 +229,7 @@ fn misspelt_imports(sources: &[Source]) -> Vec<String> {
         }
         for path in named_paths(source) {
             let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-            if !modules.contains(&parts[..1]) && !modules.contains(parts.get(..2).unwrap_or(&parts)) {
+            if !(1..=parts.len()).any(|count| modules.contains(&parts[..count])) {
                 faults.push(format!(
                     "{}: crate::{} is not floor::file::Name",
                     source.path,
@@ -335,19 +335,21 @@ fn long_files(sources: &[Source]) -> Vec<String> {
 
 /// The modules that `lib.rs` declares, such as `disk::root`.
 fn declared(library: &str) -> BTreeSet<String> {
-    let mut above: Vec<String> = Vec::new();
+    let mut above = Vec::new();
     let mut modules = BTreeSet::new();
     for line in without_comments(library)
         .lines()
         .map(|line| line.trim().trim_start_matches("pub "))
     {
-        if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {")) {
-            above.push(name.to_owned());
-        } else if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-            above.push(name.to_owned());
+        let Some(name) = line.strip_prefix("mod ") else {
+            if line == "}" {
+                above.pop();
+            }
+            continue;
+        };
+        above.push(name.trim_end_matches([' ', '{', ';']).to_owned());
+        if name.ends_with(';') {
             modules.insert(above.join("::"));
-            above.pop();
-        } else if line == "}" {
             above.pop();
         }
     }
@@ -364,7 +366,7 @@ fn files_off_the_plan(sources: &[Source]) -> Vec<String> {
         .iter()
         .filter(|source| source.is_library() && !source.is_test());
     kept.map(|source| (source, source.module().join("::")))
-        .filter(|(source, module)| !declared.contains(module) || source.path.ends_with("mod.rs"))
+        .filter(|(source, module)| !declared.contains(module) || source.path.ends_with("/mod.rs"))
         .map(|(source, module)| format!("{}: lib.rs does not declare {module}", source.path))
         .collect()
 }
