@@ -46,90 +46,79 @@ pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
 /// Returns what an error of the engine is to a user: exit code, number, cause and fix.
 #[must_use]
 pub fn failure(error: &EngineError) -> Failure {
-    let message = chain(error);
-    let (exit, number, fix) = match error {
+    let (exit, number) = kind(error);
+    Failure::new(exit, number, chain(error)).fix(fix(error))
+}
+
+fn kind(error: &EngineError) -> (Exit, Number) {
+    match error {
+        EngineError::NoRoot { .. } | EngineError::NotADirectory { .. } => (Exit::Missing, Number::Missing),
+        EngineError::MarkerLost { empty: true, .. } => (Exit::RootMissing, Number::RootEmpty),
+        EngineError::RootGone { .. }
+        | EngineError::MarkerLost { .. }
+        | EngineError::RootReplaced { .. }
+        | EngineError::RootRestored { .. }
+        | EngineError::BadMarker { .. } => (Exit::RootMissing, Number::RootLost),
+        EngineError::Nested { .. } => (Exit::Usage, Number::Nested),
+        EngineError::Locked { .. } | EngineError::Store(StoreError::Locked { .. }) => {
+            (Exit::Locked, Number::Locked)
+        }
+        EngineError::Store(StoreError::Newer { .. }) => (Exit::Usage, Number::Newer),
+        EngineError::Unknown { .. } => (Exit::Usage, Number::Unknown),
+        EngineError::Root { source, .. } if source.is_no_space() => (Exit::LocalIo, Number::Full),
+        EngineError::Private { .. } | EngineError::Root { .. } => (Exit::LocalIo, Number::Disk),
+        EngineError::Store(_) | EngineError::State { .. } | EngineError::Random(_) => {
+            (Exit::LocalIo, Number::State)
+        }
+    }
+}
+
+fn fix(error: &EngineError) -> String {
+    let anew = |database: &Path| {
+        format!(
+            "remove {}: the next run is then a union and deletes nothing",
+            shown(database)
+        )
+    };
+    match error {
         EngineError::NoRoot { .. } | EngineError::NotADirectory { .. } => {
-            let fix = "name two directories that exist (mkdir -p makes one)";
-            (Exit::Missing, Number::Missing, fix.to_owned())
+            "name two directories that exist (mkdir -p makes one)".to_owned()
         }
         EngineError::RootGone { database, .. } => {
-            let fix = format!(
-                "mount it; if it is gone for good, remove {} and make a new one",
-                shown(database)
-            );
-            (Exit::RootMissing, Number::RootLost, fix)
-        }
-        EngineError::MarkerLost { empty, database, .. } => {
-            let number = if *empty {
-                Number::RootEmpty
-            } else {
-                Number::RootLost
-            };
-            let fix = format!(
-                "mount the disk; if it was meant, remove {}: the next run is a union and deletes nothing",
-                shown(database)
-            );
-            (Exit::RootMissing, number, fix)
-        }
-        EngineError::RootReplaced { database, .. } => {
-            let fix = format!(
-                "bring the old root back; if it was meant, remove {}: the next run is a union and deletes nothing",
-                shown(database)
-            );
-            (Exit::RootMissing, Number::RootLost, fix)
-        }
-        EngineError::RootRestored { label, other, .. } => {
-            let fix = format!(
-                "to bring it up to date from the other side: csync sync --force {other} A B; to let it win: --force {label}"
-            );
-            (Exit::RootMissing, Number::RootLost, fix)
-        }
-        EngineError::Nested { .. } => {
-            let fix = "name two directories of which neither holds the other";
-            (Exit::Usage, Number::Nested, fix.to_owned())
-        }
-        EngineError::Locked { .. } | EngineError::Store(StoreError::Locked { .. }) => (
-            Exit::Locked,
-            Number::Locked,
-            "wait until the other run has ended".to_owned(),
-        ),
-        EngineError::Store(StoreError::Newer { .. }) => (
-            Exit::Usage,
-            Number::Newer,
-            "use that csync; nothing was changed".to_owned(),
-        ),
-        EngineError::BadMarker { path, .. } => {
-            let fix = format!("look at {}/.csync/marker; nothing was changed", shown(path));
-            (Exit::RootMissing, Number::RootLost, fix)
-        }
-        EngineError::Unknown { fix, .. } => (Exit::Usage, Number::Unknown, (*fix).to_owned()),
-        EngineError::Private { path, .. } => {
-            let fix = format!(
-                "see who made {}/.csync, and remove it if it is not csync's",
-                shown(path)
-            );
-            (Exit::LocalIo, Number::Disk, fix)
-        }
-        EngineError::Root { source, .. } => {
-            let number = if source.is_no_space() {
-                Number::Full
-            } else {
-                Number::Disk
-            };
-            (
-                Exit::LocalIo,
-                number,
-                "mend the disk and run again; nothing is lost".to_owned(),
+            format!(
+                "mount it; if it is gone for good, make it anew and {}",
+                anew(database)
             )
         }
-        EngineError::Store(_) | EngineError::State { .. } => (
-            Exit::LocalIo,
-            Number::State,
-            "see to the state directory (--state-dir) and run again".to_owned(),
+        EngineError::MarkerLost { database, .. } => {
+            format!("mount the disk; if it was meant, {}", anew(database))
+        }
+        EngineError::RootReplaced { database, .. } => {
+            format!("bring the old root back; if it was meant, {}", anew(database))
+        }
+        EngineError::RootRestored { label, other, .. } => format!(
+            "csync sync --force {other} A B brings it up to date from the other side; --force {label} lets it win"
         ),
-        EngineError::Random(_) => (Exit::LocalIo, Number::State, "run again".to_owned()),
-    };
-    Failure::new(exit, number, message).fix(fix)
+        EngineError::BadMarker { path, .. } => {
+            format!("look at {}/.csync/marker; nothing was changed", shown(path))
+        }
+        EngineError::Nested { .. } => "name two directories of which neither holds the other".to_owned(),
+        EngineError::Locked { .. } | EngineError::Store(StoreError::Locked { .. }) => {
+            "wait until the other run has ended".to_owned()
+        }
+        EngineError::Store(StoreError::Newer { .. }) => "use that csync; nothing was changed".to_owned(),
+        EngineError::Unknown { fix, .. } => (*fix).to_owned(),
+        EngineError::Private { path, .. } => {
+            format!(
+                "see who made {}/.csync, and remove it if it is not csync's",
+                shown(path)
+            )
+        }
+        EngineError::Root { .. } => "see to the disk and run again; nothing is lost".to_owned(),
+        EngineError::Store(_) | EngineError::State { .. } | EngineError::Random(_) => {
+            "see to the state directory (--state-dir) and run again".to_owned()
+        }
+    }
 }
 
 /// Returns what an error of restoring is to a user.

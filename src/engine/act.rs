@@ -77,13 +77,13 @@ impl<'a> Crew<'a> {
     /// # Errors
     /// The database refuses, or directories cannot be flushed. A step that fails is named in the report, and its row
     /// waits on.
-    pub fn act(&mut self, planned: Vec<Planned>) -> Result<(), EngineError> {
+    pub fn act(&mut self, planned: &[Planned]) -> Result<(), EngineError> {
         if planned.is_empty() {
             return Ok(());
         }
         let ready = match &self.tools {
             Some(_) if self.full => planned.iter().map(full).collect(),
-            Some(tools) => prepare(&tools.stage, &self.me.root, &self.peer.root, &planned),
+            Some(tools) => prepare(&tools.stage, &self.me.root, &self.peer.root, planned),
             None => planned.iter().map(|_| Ok(Ready::default())).collect(),
         };
         let mut touched = BTreeSet::new();

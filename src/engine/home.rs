@@ -93,10 +93,10 @@ impl Home {
 /// # Errors
 /// It is in use, or cannot be read.
 pub fn look_into(path: &Path) -> Result<Database, EngineError> {
-    Database::open(path, Mode::Rehearsal).map_err(|error| match error {
-        StoreError::Locked { path } => EngineError::Locked { path, pid: None },
-        error => error.into(),
-    })
+    match Database::open(path, Mode::Rehearsal) {
+        Err(StoreError::Locked { path }) => Err(EngineError::Locked { path, pid: None }),
+        opened => Ok(opened?),
+    }
 }
 
 /// The path with what exists of its parents resolved.

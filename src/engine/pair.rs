@@ -13,12 +13,13 @@ use data_encoding::HEXLOWER;
 use crate::disk::clock;
 use crate::engine::error::EngineError;
 use crate::engine::marker::{Id, Marker};
-use crate::engine::replica::Replica;
+use crate::engine::replica::{Replica, run_name};
 use crate::engine::site::{Opening, Site};
 use crate::engine::standing::{Standing, standing};
 use crate::engine::state::{database_id, database_path};
 use crate::model::version::ReplicaId;
 use crate::rules::conflict::Side;
+use crate::store::error::StoreError;
 use crate::store::meta::{self, Meta};
 use crate::store::peer::{Peer, Peers};
 
@@ -162,48 +163,54 @@ fn start(
         meta.set(meta::SIDE, &side.label().to_owned())?;
         meta.set(meta::REPLICA, &me)?;
         meta.set(meta::NO_DELETES, &no_deletes)?;
-        let past = meta.get(meta::NONCES)?.unwrap_or_default();
-        let past: Vec<&str> = past.split_whitespace().chain([&nonce[..]]).collect();
-        meta.set(
-            meta::NONCES,
-            &past[past.len().saturating_sub(NONCES_MAX)..].join(" "),
-        )?;
+        add_nonce(meta, &nonce)?;
         meta.set(meta::GENERATION, &generation)?;
         meta.set(meta::MARKER_PENDING, &true)
     })?;
-    if let Some(private) = site.private.as_ref().filter(|_| !opening.rehearsal) {
-        let old = site.marker.as_ref().filter(|marker| marker.id == root_id);
-        let mut generations = old.map_or_else(BTreeMap::new, |marker| marker.generations.clone());
-        generations.insert(database, generation);
-        let text = Marker {
-            id: root_id,
-            generations,
-        }
-        .to_text();
-        let failed = |source| EngineError::Root {
-            path: site.path(),
-            source,
-        };
-        private.write_marker(text.as_bytes()).map_err(failed)?;
+    if !opening.rehearsal {
+        write_marker(site, root_id, database, generation)?;
     }
     meta.set(meta::MARKER_PENDING, &false)?;
     let seq = Cell::new(meta.get(meta::SEQUENCE)?.unwrap_or(0));
+    let (root, private) = (Arc::clone(&site.root), site.private.clone());
+    let (batch, lock) = (run_name(now), site.lock.take());
     Ok(Replica {
         side,
-        root: Arc::clone(&site.root),
-        private: site.private.clone(),
+        root,
+        private,
         db,
         database,
         me,
         root_id,
         no_deletes,
-        batch: format!(
-            "{:016x}",
-            now.nanos_since(crate::model::metadata::Timestamp::default())
-        ),
+        batch,
         seq,
-        lock: site.lock.take(),
+        lock,
     })
+}
+
+fn add_nonce(meta: Meta<'_>, nonce: &str) -> Result<(), StoreError> {
+    let past = meta.get(meta::NONCES)?.unwrap_or_default();
+    let past: Vec<&str> = past.split_whitespace().chain([nonce]).collect();
+    meta.set(
+        meta::NONCES,
+        &past[past.len().saturating_sub(NONCES_MAX)..].join(" "),
+    )
+}
+
+fn write_marker(site: &Site, id: Id, database: Id, generation: u64) -> Result<(), EngineError> {
+    let Some(private) = &site.private else {
+        return Ok(());
+    };
+    let old = site.marker.as_ref().filter(|marker| marker.id == id);
+    let mut generations = old.map_or_else(BTreeMap::new, |marker| marker.generations.clone());
+    generations.insert(database, generation);
+    let text = Marker { id, generations }.to_text();
+    let failed = |source| EngineError::Root {
+        path: site.path(),
+        source,
+    };
+    private.write_marker(text.as_bytes()).map_err(failed)
 }
 
 /// Each side notes under which nonce it sees the other now, and forgets whom it saw under another id.

@@ -384,7 +384,7 @@ impl Pull<'_> {
         self.me.advance(std::mem::take(&mut self.numbered));
         self.ahead.clear();
         self.bytes = 0;
-        self.crew.act(planned)
+        self.crew.act(&planned)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::disk::private::{Lock, Private};
 use crate::disk::root::Root;
 use crate::engine::error::EngineError;
 use crate::engine::marker::Id;
+use crate::model::metadata::Timestamp;
 use crate::model::path::RelPath;
 use crate::model::row::{Record, Row};
 use crate::model::version::ReplicaId;
@@ -134,4 +135,10 @@ impl decide::Index for Replica {
     fn theirs(&self, path: &RelPath) -> Result<Option<Row>, StoreError> {
         self.remote().get(path)
     }
+}
+
+/// Returns the name of the run that began at `now` in a version store.
+#[must_use]
+pub fn run_name(now: Timestamp) -> String {
+    format!("{:016x}", now.nanos_since(Timestamp::default()))
 }

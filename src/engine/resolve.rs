@@ -20,10 +20,11 @@ use crate::engine::state::{database_path, databases};
 use crate::model::entry::{Content, Digest};
 use crate::model::path::RelPath;
 use crate::model::row::{Live, Loser, Record, Row, Seen, State};
-use crate::model::version::Dot;
+use crate::model::version::{Dot, VersionVector};
 use crate::rules::conflict::Side;
 use crate::store::conflicts::{Conflict, Conflicts};
 use crate::store::db::Database;
+use crate::store::error::StoreError;
 use crate::store::meta::{self, Meta};
 use crate::store::versions::Versions;
 
@@ -128,92 +129,84 @@ pub fn resolve(state: &Path, open: &Open, choice: Choice) -> Result<(), RestoreE
 
 fn settle(one: &Replica, two: &Replica, conflict: &Conflict, choice: Choice) -> Result<(), RestoreError> {
     let path = &conflict.path;
-    let sides = [&conflict.winner, &conflict.loser];
-    let by_label = |side: Side| {
-        sides
-            .into_iter()
-            .find(|s| s.peer == side.label())
-            .unwrap_or(&conflict.winner)
-    };
-    let later = |a: &Loser, b: &Loser| a.attributes.mtime >= b.attributes.mtime;
-    let wanted = match choice {
-        Choice::Take(side) => &by_label(side).entry,
-        Choice::Newest if later(&conflict.winner.entry, &conflict.loser.entry) => &conflict.winner.entry,
-        Choice::Newest => &conflict.loser.entry,
-        Choice::Both => &conflict.winner.entry,
-    };
-    if choice == Choice::Both {
+    let wanted = wanted(conflict, choice);
+    if choice == Choice::Both
+        && let Some(beside) = note::beside(path, &conflict.loser.entry)
+    {
         let other = &conflict.loser.entry;
-        if let Some(beside) = note::beside(path, other) {
-            let (source, at) = find(one, two, path, other)?;
-            place(one)?.put_content(&beside, &source, &at, &other.content, &other.attributes)?;
-        }
+        let (source, at) = find(one, two, path, other)?;
+        place(one)?.put_content(&beside, &source, &at, &other.content, &other.attributes)?;
     }
     let record = one.record(path).map_err(EngineError::from)?;
+    let seen = stand(one, two, path, wanted, record.as_ref())?;
     let pending = one.remote().get(path).map_err(EngineError::from)?;
     let dot = Dot {
         replica: one.me,
         counter: one.seq() + 1,
     };
-    let mut vector = record
-        .as_ref()
-        .map(|record| record.row.vector.clone())
-        .unwrap_or_default();
-    vector = pending
-        .iter()
-        .fold(vector, |vector, row| vector.merged(&row.vector));
+    let rows = record.iter().map(|record| &record.row).chain(&pending);
+    let mut vector = rows.fold(VersionVector::new(), |vector, row| vector.merged(&row.vector));
     vector.raise(dot);
-    let now = clock::now();
-    let live = record.as_ref().and_then(|record| record.row.live());
-    let stands = live.is_some_and(|live| live.content.value == wanted.content);
-    let stat = if stands {
-        record
-            .as_ref()
-            .and_then(|record| record.seen)
-            .map(|seen| seen.stat)
-    } else {
-        let (source, at) = find(one, two, path, wanted)?;
-        let (stat, kept) =
-            place(one)?.put_content(path, &source, &at, &wanted.content, &wanted.attributes)?;
-        if let (Some(kept), Some(live)) = (kept, live) {
-            note::version(one, two, path, &kept, &live.content.value, None)?;
-        }
-        Some(stat)
-    };
-    let losers = record
-        .as_ref()
-        .map(|record| record.row.losers.clone())
-        .unwrap_or_default();
+    let losers = record.map(|record| record.row.losers).unwrap_or_default();
     let losers = losers
         .into_iter()
         .filter(|loser| loser.dot != conflict.loser.entry.dot)
         .collect();
-    let live = Live::new(wanted.content.clone(), wanted.attributes, dot, now);
+    let live = Live::new(wanted.content.clone(), wanted.attributes, dot, clock::now());
     let row = Row {
         vector,
         state: State::Live(live),
         losers,
     };
-    let seen = stat.map(|stat| Seen { stat, at: now });
-    one.db
-        .batch(|| {
-            one.advance(1);
-            one.index().put(
-                path,
-                &Record {
-                    row,
-                    seq: dot.counter,
-                    seen,
-                    residue: false,
-                },
-            )?;
-            one.remote().remove(path)?;
-            Conflicts::of(&one.db).close(conflict.id)?;
-            Conflicts::of(&two.db).close(conflict.id)?;
-            one.save_seq()
-        })
-        .map_err(EngineError::from)?;
-    Ok(())
+    let new = Record {
+        row,
+        seq: dot.counter,
+        seen,
+        residue: false,
+    };
+    let written: Result<(), StoreError> = one.db.batch(|| {
+        one.advance(1);
+        one.index().put(path, &new)?;
+        one.remote().remove(path)?;
+        Conflicts::of(&one.db).close(conflict.id)?;
+        Conflicts::of(&two.db).close(conflict.id)?;
+        one.save_seq()
+    });
+    Ok(written.map_err(EngineError::from)?)
+}
+
+/// The side of a conflict that shall stand at the path.
+fn wanted(conflict: &Conflict, choice: Choice) -> &Loser {
+    let (winner, loser) = (&conflict.winner, &conflict.loser);
+    let loser_is_later = loser.entry.attributes.mtime > winner.entry.attributes.mtime;
+    match choice {
+        Choice::Take(side) if loser.peer == side.label() && winner.peer != side.label() => &loser.entry,
+        Choice::Newest if loser_is_later => &loser.entry,
+        Choice::Take(_) | Choice::Newest | Choice::Both => &winner.entry,
+    }
+}
+
+/// Makes `wanted` stand at `path` of the first side, unless it does already. Returns what the disk says of it then.
+fn stand(
+    one: &Replica,
+    two: &Replica,
+    path: &RelPath,
+    wanted: &Loser,
+    record: Option<&Record>,
+) -> Result<Option<Seen>, RestoreError> {
+    let live = record.and_then(|record| record.row.live());
+    if live.is_some_and(|live| live.content.value == wanted.content) {
+        return Ok(record.and_then(|record| record.seen));
+    }
+    let (source, at) = find(one, two, path, wanted)?;
+    let (stat, kept) = place(one)?.put_content(path, &source, &at, &wanted.content, &wanted.attributes)?;
+    if let (Some(kept), Some(live)) = (kept, live) {
+        note::version(one, two, path, &kept, &live.content.value, None)?;
+    }
+    Ok(Some(Seen {
+        stat,
+        at: clock::now(),
+    }))
 }
 
 fn place(one: &Replica) -> Result<Place, RestoreError> {

@@ -15,6 +15,7 @@ use crate::disk::stage::{Stage, StageError, Target, flush_all};
 use crate::engine::error::EngineError;
 use crate::engine::home::{Home, home};
 use crate::engine::note;
+use crate::engine::replica::run_name;
 use crate::engine::state::database_path;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::{Attributes, Stat, Timestamp};
@@ -206,11 +207,6 @@ pub fn restore_to(home: &Home, version: &Version, to: &Path) -> Result<PathBuf, 
     }
     put?;
     Ok(to.join(std::ffi::OsStr::new(&shown(&name))))
-}
-
-/// The name of a run in the version store.
-pub(crate) fn run_name(now: Timestamp) -> String {
-    format!("{:016x}", now.nanos_since(Timestamp::default()))
 }
 
 fn shown(path: &RelPath) -> std::ffi::OsString {

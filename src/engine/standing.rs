@@ -62,49 +62,67 @@ pub fn standing(
         .as_ref()
         .map(|marker| marker.id)
         .filter(|_| past != Past::Copied);
-    let Some(known) = known else {
-        return Ok(Standing {
-            db,
-            database,
-            root_id,
-            is_new: true,
-            rolled_back: false,
-            generation: 1,
-        });
+    let standing = Standing {
+        db,
+        database,
+        root_id,
+        is_new: true,
+        rolled_back: false,
+        generation: 1,
     };
-    let pending = Meta::of(&db).get(meta::MARKER_PENDING)?.unwrap_or(false);
-    let ours = Meta::of(&db).get(meta::GENERATION)?.unwrap_or(0);
-    let Some(marker) = &site.marker else {
-        if pending && ours == 1 {
-            return Ok(Standing {
-                db,
-                database,
+    match known {
+        None => Ok(standing),
+        Some(known) => {
+            let name = if let Past::Moved(old) = past {
+                old
+            } else {
+                database
+            };
+            let known = Standing {
                 root_id: Some(known),
                 is_new: false,
-                rolled_back: false,
+                ..standing
+            };
+            compare_ages(site, known, name, side, opening, warn)
+        }
+    }
+}
+
+/// Compares the generation in the marker, where the database goes by `name`, with the database's own.
+fn compare_ages(
+    site: &Site,
+    standing: Standing,
+    name: Id,
+    side: Side,
+    opening: Opening<'_>,
+    warn: &mut dyn FnMut(String),
+) -> Result<Standing, EngineError> {
+    let meta = Meta::of(&standing.db);
+    let pending = meta.get(meta::MARKER_PENDING)?.unwrap_or(false);
+    let ours = meta.get(meta::GENERATION)?.unwrap_or(0);
+    let database = database_path(opening.state, standing.database);
+    let Some(marker) = &site.marker else {
+        // The very first start was stopped before it wrote the marker.
+        if pending && ours == 1 {
+            return Ok(Standing {
                 generation: 2,
+                ..standing
             });
         }
-        let entries = db.tally().entries;
-        let empty = is_empty(&site.root);
+        let (entries, empty) = (standing.db.tally().entries, is_empty(&site.root));
         return Err(EngineError::MarkerLost {
             path: site.path(),
             empty,
             entries,
-            database: path,
+            database,
         });
     };
-    if marker.id != known {
+    if Some(marker.id) != standing.root_id {
         return Err(EngineError::RootReplaced {
             path: site.path(),
-            database: path,
+            database,
         });
     }
-    let name = if let Past::Moved(old) = past {
-        old
-    } else {
-        database
-    };
     let theirs = marker.generations.get(&name).copied().unwrap_or(0);
     let is_restored = theirs < ours && !(pending && theirs + 1 == ours);
     if is_restored && opening.force.is_none() {
@@ -117,19 +135,15 @@ pub fn standing(
     }
     let rolled_back = theirs > ours;
     if rolled_back {
+        let root = site.root.path().display();
         warn(format!(
-            "what is recorded of {} is older than the root itself; this run deletes nothing there",
-            site.root.path().display()
+            "what is recorded of {root} is older than the root itself; this run deletes nothing there"
         ));
     }
-    let generation = ours.max(theirs) + 1;
     Ok(Standing {
-        db,
-        database,
-        root_id: Some(known),
-        is_new: false,
         rolled_back,
-        generation,
+        generation: ours.max(theirs) + 1,
+        ..standing
     })
 }
 

@@ -92,26 +92,40 @@ pub fn verify(
         },
     )?;
     differences.skipped = sight.skipped;
+    list(&replica, seq, &home.path, &mut differences)?;
+    Ok(differences)
+}
+
+/// Lists what was recorded after `seq`, at and below `top`.
+fn list(
+    replica: &Replica,
+    seq: u64,
+    top: &RelPath,
+    differences: &mut Differences,
+) -> Result<(), EngineError> {
     let mut last: Option<RelPath> = None;
     loop {
         let page = replica.index().changed_since(seq, last.as_ref(), PAGE)?;
         let wanted = page
             .iter()
-            .filter(|(at, _)| home.path.is_root() || *at == home.path || at.is_below(&home.path));
+            .filter(|(at, _)| top.is_root() || at == top || at.is_below(top));
         differences
             .items
             .extend(wanted.map(|(at, record)| match &record.row.state {
                 State::Deleted(stone) => item::deleting(at, stone.content.is_dir()),
-                State::Live(live) => Item {
-                    code: code(live, seq),
-                    path: at.clone(),
-                    dir: live.content.value.is_dir(),
-                    suffix: Vec::new(),
-                },
+                State::Live(live) => {
+                    let dir = live.content.value.is_dir();
+                    Item {
+                        code: code(live, seq),
+                        path: at.clone(),
+                        dir,
+                        suffix: Vec::new(),
+                    }
+                }
             }));
         match page.last() {
             Some((at, _)) if page.len() == PAGE => last = Some(at.clone()),
-            Some(_) | None => return Ok(differences),
+            Some(_) | None => return Ok(()),
         }
     }
 }
