@@ -16,12 +16,14 @@ use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
 use crate::engine::report::{Observer, Report, Tally};
 use crate::engine::site::Opening;
+use crate::engine::state::set_aside;
 use crate::model::path::RelPath;
 use crate::plan::decide::Decider;
 use crate::plan::guard::Limit;
 use crate::rules::conflict::{Policy, Side};
 use crate::rules::scope::Scope;
 use crate::store::conflicts::Conflicts;
+use crate::store::error::StoreError;
 use crate::store::peer::{Peer, Peers};
 
 /// Threads that list and read one root.
@@ -52,6 +54,17 @@ pub struct Job<'a> {
 /// # Errors
 /// The pair cannot be opened, or a database fails. What fails on one path is in the report.
 pub fn sync(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError> {
+    match run(job, observer) {
+        // Damage that shows only now. What was done is done, and seen by the run that begins anew.
+        Err(EngineError::Store(StoreError::Corrupt { path, detail })) if !job.options.dry_run => {
+            set_aside(&path, &detail, clock::now(), &mut |text| observer.warning(&text))?;
+            run(job, observer)
+        }
+        outcome => outcome,
+    }
+}
+
+fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError> {
     let begun = clock::now();
     let mut report = Report::default();
     let options = job.options;

@@ -86,18 +86,31 @@ pub fn open_database(
                 ));
                 return Ok(Database::open(&path.with_extension("none"), mode)?);
             }
-            let aside = path.with_extension(format!("db.damaged-{}", now.secs));
-            move_database(&path, &aside)?;
-            warn(format!(
-                "the database {} is damaged ({detail}); it was set aside as {}, and the run begins anew: a union, nothing is deleted",
-                path.display(),
-                aside.display()
-            ));
+            set_aside(&path, &detail, now, warn)?;
             Ok(Database::open(&path, mode)?)
         }
         Err(StoreError::Locked { path }) => Err(EngineError::Locked { path, pid: None }),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Puts a damaged database out of the way, which `warn` is told.
+///
+/// # Errors
+/// The system refuses.
+pub fn set_aside(
+    path: &Path,
+    detail: &str,
+    now: Timestamp,
+    warn: &mut dyn FnMut(String),
+) -> Result<(), EngineError> {
+    let aside = path.with_extension(format!("db.damaged-{}", now.secs));
+    move_database(path, &aside)?;
+    let (path, aside) = (path.display(), aside.display());
+    warn(format!(
+        "the database {path} is damaged ({detail}); it was set aside as {aside}, and the run begins anew: a union, nothing is deleted"
+    ));
+    Ok(())
 }
 
 /// Renames a closed database with the files that belong to it.
