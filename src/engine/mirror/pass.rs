@@ -51,6 +51,8 @@ pub(crate) struct Pass<'a> {
     /// Entries that are made.
     pub(crate) creates: u64,
     pub(crate) progress: Progress,
+    /// The number of the present source.
+    pub(crate) at: usize,
     pub(crate) stack: Vec<Frame>,
     /// A subtree that is passed over.
     pub(crate) refused: Option<RelPath>,
@@ -110,6 +112,7 @@ impl Pass<'_> {
             only: self.only.clone(),
             window: Window::default(),
         };
+        self.at = at;
         for step in Walk::new(Arc::clone(&source.root), self.site.dest.clone(), options) {
             if self.site.is_full() {
                 break;
@@ -434,6 +437,13 @@ impl Pass<'_> {
         };
         for (name, stat) in &info.only_beside {
             let Ok(path) = frame.path.join(name) else { continue };
+            // What several sources could name is taken up with the first of them.
+            if self.sources[..self.at]
+                .iter()
+                .any(|earlier| earlier.has(&frame.path))
+            {
+                continue;
+            }
             let goes = info.complete
                 && self.setting.options.removal.delete
                 && !self.sources.iter().any(|source| source.has(&path))

@@ -329,6 +329,7 @@ fn transfer(
         of: 0,
         creates: 0,
         progress: Progress::default(),
+        at: 0,
         stack: Vec::new(),
         refused: None,
     };
