@@ -162,6 +162,7 @@ pub mod cli {
     pub mod refused;
     pub mod render;
     pub mod settings;
+    pub mod signal;
     pub mod summary;
     pub mod sync;
     pub mod transfer;

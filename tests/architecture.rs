@@ -66,6 +66,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustix", &["disk", "fault"]),
     ("serde", &["config", "cli"]),
     ("serde_json", &["cli"]),
+    ("signal_hook", &["cli"]),
     ("similar", &["cli"]),
     ("thiserror", &["*"]),
     ("toml", &["config", "cli"]),

@@ -10,12 +10,14 @@ use crate::cli::node;
 use crate::cli::pair;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
+use crate::cli::signal::end_on_signal;
 use crate::cli::sync;
 use crate::cli::transfer;
 use crate::cli::version;
 
 /// Does what `argv`, program name first, asks for and returns what the process shall end with.
 pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
+    end_on_signal();
     let mut screen = Screen::new(false);
     let exit = match parse(argv) {
         Ok(invocation) => verb(invocation, &mut screen),

@@ -287,7 +287,7 @@ impl<'a> Crew<'a> {
     fn catalogue(&mut self, settled: &Settled, done: &Done) -> Result<(), EngineError> {
         let (me, peer, path) = (self.me, self.peer, &settled.path);
         for (kept, content) in &done.kept {
-            note::version(me, peer, path, kept, content, settled.lost.as_ref())?;
+            note::version(me, peer, path, kept, content, &settled.row)?;
         }
         for loser in note::conflicts(me, peer, path, &settled.row, self.report)? {
             if done.kept.iter().any(|(_, content)| *content == loser.content) {
@@ -295,7 +295,7 @@ impl<'a> Crew<'a> {
             }
             let Some(tools) = &self.tools else { continue };
             match fetch(tools, peer, path, &loser) {
-                Ok(Some(kept)) => note::version(me, peer, path, &kept, &loser.content, Some(&loser))?,
+                Ok(Some(kept)) => note::version(me, peer, path, &kept, &loser.content, &settled.row)?,
                 Ok(None) => {}
                 Err(error) => self.fail(path, &error),
             }

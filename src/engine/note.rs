@@ -21,7 +21,7 @@ const ID_DIGITS: usize = 8;
 /// Longest id that is tried where shorter ones are taken.
 const ID_DIGITS_MAX: usize = 32;
 
-/// Adds what was kept of `path` to the catalogue.
+/// Adds what was kept of `path`, where `row` stands now, to the catalogue.
 ///
 /// # Errors
 /// The database refuses.
@@ -31,14 +31,16 @@ pub fn version(
     path: &RelPath,
     kept: &KeptAt,
     content: &Content,
-    lost: Option<&Loser>,
+    row: &Row,
 ) -> Result<(), EngineError> {
-    let why = match lost {
-        Some(lost) if lost.content == *content => "lost a conflict",
-        Some(_) | None => "replaced",
+    let lost = row.losers.iter().find(|loser| loser.content == *content);
+    let why = match (row.live(), lost) {
+        (Some(live), Some(lost)) => format!("lost conflict {}", shown_id(path, &as_entry(live), lost)),
+        (Some(_), None) => "overwritten".to_owned(),
+        (None, _) => "deleted".to_owned(),
     };
     let digest = matches!(content, Content::File { .. }).then(|| content.digest());
-    catalogue(&me.db, peer.side.label(), path, kept, digest, why)
+    catalogue(&me.db, peer.side.label(), path, kept, digest, &why)
 }
 
 /// Adds what was found displaced after a stop to the catalogue.
@@ -153,11 +155,7 @@ fn add(
     loser: Loser,
     report: &mut Report,
 ) -> Result<(), EngineError> {
-    let stamped = |entry: &Loser| Stamped {
-        value: entry.content.clone(),
-        dot: entry.dot,
-    };
-    let id = conflict_id(path, &stamped(&winner), &stamped(&loser));
+    let id = id(path, &winner, &loser);
     let side = |entry: Loser| Side {
         peer: label(me, peer, entry.dot).to_owned(),
         entry,
@@ -181,6 +179,18 @@ fn add(
         resolved: false,
     };
     Ok(Conflicts::of(&me.db).put(&conflict)?)
+}
+
+fn id(path: &RelPath, one: &Loser, two: &Loser) -> Digest {
+    let stamped = |entry: &Loser| Stamped {
+        value: entry.content.clone(),
+        dot: entry.dot,
+    };
+    conflict_id(path, &stamped(one), &stamped(two))
+}
+
+fn shown_id(path: &RelPath, one: &Loser, two: &Loser) -> String {
+    id(path, one, two).to_string()[..ID_DIGITS].to_owned()
 }
 
 /// The side that wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.

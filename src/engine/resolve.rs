@@ -201,7 +201,8 @@ fn stand(
     let (source, at) = find(one, two, path, wanted)?;
     let (stat, kept) = place(one)?.put_content(path, &source, &at, &wanted.content, &wanted.attributes)?;
     if let (Some(kept), Some(live)) = (kept, live) {
-        note::version(one, two, path, &kept, &live.content.value, None)?;
+        let digest = matches!(live.content.value, Content::File { .. }).then(|| live.content.value.digest());
+        note::catalogue(&one.db, "you", path, &kept, digest, "resolved")?;
     }
     Ok(Some(Seen {
         stat,

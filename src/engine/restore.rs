@@ -167,7 +167,7 @@ pub fn restore(state: &Path, home: &Home, version: &Version) -> Result<PathBuf, 
                     &version.path,
                     &displaced,
                     None,
-                    "replaced by a restore",
+                    "overwritten by a restore",
                 )?;
                 break;
             }
