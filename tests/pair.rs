@@ -291,3 +291,13 @@ fn a_dry_run_tells_what_the_run_does_and_changes_nothing() {
     assert_eq!(told, pair.lines);
     assert!(!told.is_empty());
 }
+
+#[test]
+fn what_belongs_to_csync_is_never_carried_from_any_depth() {
+    let mut pair = Pair::new();
+    pair.write("a/sub/.csync/marker", "of another root");
+    pair.write("a/sub/f", "1");
+    pair.sync();
+    assert_eq!(pair.read("b/sub/f"), "1");
+    assert!(!pair.at("b/sub/.csync").exists());
+}

@@ -7,6 +7,7 @@ use crate::cli::settings::Settings;
 use crate::cli::summary::tell;
 use crate::engine::cycle::{Job, sync};
 use crate::engine::error::EngineError;
+use crate::engine::options::Options;
 use crate::engine::restore::RestoreError;
 use crate::engine::selection;
 use crate::model::path::escape;
@@ -21,6 +22,12 @@ use std::path::Path;
 /// A root is missing, the roots are not apart, or the engine could not go on.
 pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
     let options = &operands.options;
+    if let Some(flag) = one_way_flag(options) {
+        return Err(
+            Failure::usage(Number::Usage, format!("--{flag} has no meaning for csync sync"))
+                .fix("leave it out; push and pull have it"),
+        );
+    }
     let scope = selection::scope(&options.select, options.removal.delete_excluded, &[]).map_err(|error| {
         Failure::usage(Number::Filter, chain(&error)).fix("correct the rule; nothing was changed")
     })?;
@@ -41,6 +48,36 @@ pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
         &mut screen,
     )
     .map_err(|error| output_failure(&error))
+}
+
+/// A flag that was given and that only one-way runs obey: none is passed over in silence.
+fn one_way_flag(options: &Options) -> Option<&'static str> {
+    let (preserve, select, removal) = (&options.preserve, &options.select, &options.removal);
+    let given = [
+        (!preserve.recursive, "no-recursive"),
+        (!preserve.links, "no-links"),
+        (!preserve.perms, "no-perms"),
+        (!preserve.times, "no-times"),
+        (!preserve.owner, "no-owner"),
+        (!preserve.group, "no-group"),
+        (!preserve.specials, "no-specials"),
+        (preserve.usermap.is_some(), "usermap"),
+        (preserve.groupmap.is_some(), "groupmap"),
+        (preserve.chown.is_some(), "chown"),
+        (!preserve.chmod.is_empty(), "chmod"),
+        (select.files_from.is_some(), "files-from"),
+        (select.ignore_times, "ignore-times"),
+        (select.size_only, "size-only"),
+        (select.update, "update"),
+        (select.existing, "existing"),
+        (select.ignore_existing, "ignore-existing"),
+        (select.max_size.is_some(), "max-size"),
+        (select.min_size.is_some(), "min-size"),
+        (select.prune_empty_dirs, "prune-empty-dirs"),
+        (removal.delete_excluded, "delete-excluded"),
+        (removal.backup.is_some(), "backup"),
+    ];
+    given.into_iter().find_map(|(given, flag)| given.then_some(flag))
 }
 
 /// Returns what an error of the engine is to a user: exit code, number, cause and fix.

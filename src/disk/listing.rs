@@ -383,9 +383,9 @@ impl Merger<'_> {
         }
     }
 
-    /// Whether `name` is the directory that belongs to csync.
+    /// Whether `name` is that of a directory that belongs to csync: of this root, or of one that lies in it.
     fn is_private(&self, name: &[u8]) -> bool {
-        self.trees.skip_private && self.path.is_root() && name == PRIVATE_DIR
+        self.trees.skip_private && name == PRIVATE_DIR
     }
 
     /// Whether `path` is selected or leads to something selected, and whether all below it is selected.

@@ -20,7 +20,7 @@ pub struct WalkOptions {
     pub cross_mounts: bool,
     /// Whether subdirectories are entered. Without it the start and its own children are all.
     pub recurse: bool,
-    /// Whether `.csync` at the root is passed over in silence, in both trees.
+    /// Whether whatever is called `.csync` is passed over in silence, in both trees.
     pub skip_private: bool,
     /// The root or the subtree to walk; it may be a single file.
     pub start: RelPath,
