@@ -231,6 +231,14 @@ impl Pull<'_> {
                 return Ok(());
             }
             let one = if pull.me.index().any_live_below(path)? {
+                if settled
+                    .row
+                    .tombstone()
+                    .is_some_and(|stone| stone.moved_to.is_some())
+                {
+                    // Whoever moved the directory takes along what is new in it as soon as it is told (S13).
+                    return Ok(());
+                }
                 // A live child keeps its parents alive (S12).
                 let theirs = decide::Index::theirs(pull, path)?;
                 pull.decider

@@ -300,6 +300,9 @@ impl Replica {
                 if self.remote.keys().any(|at| at.is_below(&one.path)) {
                     return Outcome::Done;
                 }
+                if one.row.tombstone().is_some_and(|stone| stone.moved_to.is_some()) {
+                    return Outcome::Done;
+                }
                 let ours = self.rows.get(&one.path).map(|record| record.row.clone());
                 one = decider.revive(&one.path, ours.as_ref(), Some(&theirs), self.seq + 1);
             }
