@@ -36,9 +36,9 @@ const SEED: u64 = 20;
 
 /// The registry's sources: `$CARGO_HOME/registry/src`, or that of the home directory.
 fn sources() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"))
-    });
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let sources = home.expect("CARGO_HOME or HOME is set").join("registry/src");
     let files = if sources.is_dir() {
         count(&Snapshot::of(&sources), 'f')
@@ -131,7 +131,11 @@ fn both(sandbox: &Sandbox) -> [Snapshot; 2] {
 /// Every path that stood on either side stands after a union.
 fn nothing_deleted(before: &[Snapshot; 2], now: &Snapshot) {
     for path in before.iter().flat_map(|tree| tree.0.keys()) {
-        assert!(now.0.contains_key(path), "a union deleted {}", path.escape_ascii());
+        assert!(
+            now.0.contains_key(path),
+            "a union deleted {}",
+            path.escape_ascii()
+        );
     }
 }
 
@@ -168,7 +172,11 @@ fn restored(sandbox: &Sandbox, root: &str, path: &str) -> (BTreeSet<Digest>, BTr
         links.extend(targets(&tree));
         for digest in tree.contents() {
             let shown = sandbox.csync(&["cat", &at]).output().expect("run csync cat");
-            assert_eq!(Digest::of(&shown.stdout), digest, "cat and restore differ for {at}");
+            assert_eq!(
+                Digest::of(&shown.stdout),
+                digest,
+                "cat and restore differ for {at}"
+            );
             digests.insert(digest);
         }
     }
@@ -178,7 +186,11 @@ fn restored(sandbox: &Sandbox, root: &str, path: &str) -> (BTreeSet<Digest>, BTr
 /// Each conflict is listed at both roots, and there its loser is as it was written.
 fn losers_come_back(sandbox: &Sandbox, edits: &Edits, now: &Snapshot) {
     let listed = conflicts(sandbox, "a");
-    assert_eq!(listed, conflicts(sandbox, "b"), "both roots list the same conflicts");
+    assert_eq!(
+        listed,
+        conflicts(sandbox, "b"),
+        "both roots list the same conflicts"
+    );
     for (path, [one, two]) in edits.rivals() {
         let path = path.as_str();
         assert!(listed.contains_key(path), "no conflict is listed for {path}");
@@ -188,18 +200,27 @@ fn losers_come_back(sandbox: &Sandbox, edits: &Edits, now: &Snapshot) {
             for written in [one, two] {
                 let stands = live.digest == written.digest && live.target == written.target;
                 let kept = written.digest.is_some_and(|digest| files.contains(&digest))
-                    || written.target.as_ref().is_some_and(|target| links.contains(target));
+                    || written
+                        .target
+                        .as_ref()
+                        .is_some_and(|target| links.contains(target));
                 assert!(stands || kept, "{root}/{path}: neither live nor restored");
                 if let Some(digest) = written.digest {
                     let sides = &listed[path];
-                    assert!(sides.contains(&Some(digest.to_string())), "{path}: listed with other digests");
+                    assert!(
+                        sides.contains(&Some(digest.to_string())),
+                        "{path}: listed with other digests"
+                    );
                 }
             }
         }
     }
     let expected: BTreeSet<&String> = edits.rivals().keys().collect();
     let unexpected: Vec<&String> = listed.keys().filter(|path| !expected.contains(path)).collect();
-    assert!(unexpected.is_empty(), "conflicts that nobody made: {unexpected:#?}");
+    assert!(
+        unexpected.is_empty(),
+        "conflicts that nobody made: {unexpected:#?}"
+    );
     println!("{} conflicts, every loser restored at both roots", listed.len());
 }
 
@@ -234,7 +255,10 @@ fn two_copies_of_the_registry_sources_stay_the_same() {
     edits.followed(&now);
     losers_come_back(&sandbox, &edits, &now);
     let everything = contents(&before);
-    println!("{} contents stood before, all of them live or kept", everything.len());
+    println!(
+        "{} contents stood before, all of them live or kept",
+        everything.len()
+    );
     at_rest(&sandbox);
     timed(&sandbox, "nothing to do", &[0]);
 }

@@ -1,5 +1,6 @@
 //! One whole two-way run, top to bottom. Read this file first.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
 use crate::engine::report::{Observer, Report, Tally};
 use crate::engine::site::Opening;
-use crate::engine::state::set_aside;
+use crate::engine::state::{set_aside, sparing_state};
 use crate::model::path::RelPath;
 use crate::plan::decide::Decider;
 use crate::plan::guard::Limit;
@@ -79,12 +80,13 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     for (own, other) in [(&one, &two), (&two, &one)] {
         recover(own, other)?;
     }
-    let sights = look(&mut one, &mut two, job)?;
+    let scope = sparing_state(&job.scope, job.state, &[&one.root, &two.root]);
+    let sights = look(&mut one, &mut two, options, &scope)?;
     for (replica, peer, sight) in [(&one, &two, &sights.0), (&two, &one, &sights.1)] {
         account(replica, peer, sight, observer, &mut report)?;
     }
     let held_before = report.conflicts.len();
-    exchange(&one, &two, options, &job.scope, observer, &mut report)?;
+    exchange(&one, &two, options, &scope, observer, &mut report)?;
     for made in &report.conflicts[held_before..] {
         observer.item(&item::conflict(&made.path, &made.note));
     }
@@ -93,6 +95,8 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
         .len()
         .max(Conflicts::of(&two.db).open()?.len());
     report.conflicts_open = u64::try_from(open.saturating_sub(report.conflicts.len())).unwrap_or(u64::MAX);
+    let mut told = BTreeSet::new();
+    report.skipped.retain(|one| told.insert(one.path.clone()));
     one.close()?;
     two.close()?;
     report.seconds = seconds(clock::now().nanos_since(begun));
@@ -179,11 +183,16 @@ pub fn carry(
 }
 
 /// Looks at both roots at the same time.
-fn look(one: &mut Replica, two: &mut Replica, job: &Job<'_>) -> Result<(Sight, Sight), EngineError> {
+fn look(
+    one: &mut Replica,
+    two: &mut Replica,
+    options: &Options,
+    scope: &Arc<Scope>,
+) -> Result<(Sight, Sight), EngineError> {
     let watching = Watching {
-        scope: Arc::clone(&job.scope),
-        checksum: job.options.select.checksum,
-        devices: job.options.preserve.devices && is_superuser(),
+        scope: Arc::clone(scope),
+        checksum: options.select.checksum,
+        devices: options.preserve.devices && is_superuser(),
         threads: THREADS,
     };
     let watching = &watching;

@@ -2,13 +2,17 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
+use crate::disk::root::Root;
 use crate::engine::error::EngineError;
 use crate::engine::marker::Id;
 use crate::model::entry::Digest;
 use crate::model::metadata::Timestamp;
+use crate::model::path::RelPath;
+use crate::rules::scope::Scope;
 use crate::store::db::{Database, Mode};
 use crate::store::error::StoreError;
 
@@ -64,6 +68,30 @@ pub fn databases(state: &Path) -> Result<Vec<Id>, EngineError> {
     }
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// Returns `scope` with the state directory left alone where it lies in one of the roots: it changes with every run,
+/// and what it says is true of this machine only.
+#[must_use]
+pub fn sparing_state(scope: &Arc<Scope>, state: &Path, roots: &[&Root]) -> Arc<Scope> {
+    let mut scope = Arc::clone(scope);
+    for root in roots {
+        // A state directory that is the root itself has its databases spared.
+        for dir in [state.to_owned(), state.join("replicas")] {
+            let (Ok(dir), Ok(top)) = (dir.canonicalize(), root.path().canonicalize()) else {
+                continue;
+            };
+            let below = dir
+                .strip_prefix(&top)
+                .map(|below| RelPath::new(below.as_os_str().as_bytes()));
+            if let Ok(Ok(below)) = below
+                && !below.is_root()
+            {
+                scope = scope.sparing(&below);
+            }
+        }
+    }
+    scope
 }
 
 /// Opens the database at `path`; one that is damaged is set aside and a new one begun, which `warn` is told.

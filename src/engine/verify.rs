@@ -11,6 +11,7 @@ use crate::engine::item;
 use crate::engine::observe::{Watching, observe};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Item, Skipped};
+use crate::engine::state::sparing_state;
 use crate::model::path::RelPath;
 use crate::model::row::{Live, State};
 use crate::rules::conflict::Side;
@@ -57,6 +58,7 @@ pub fn verify(
         path: home.root.clone(),
         source,
     })?;
+    let scope = sparing_state(&scope, state, &[&root]);
     let known = Meta::of(&db);
     let seq = known.get(meta::SEQUENCE)?.unwrap_or(0);
     let me = known.get(meta::REPLICA)?.ok_or_else(|| EngineError::Unknown {

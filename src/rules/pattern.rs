@@ -1,5 +1,7 @@
 //! Whether one pattern of a filter rule matches one path.
 
+use crate::model::path::RelPath;
+
 /// A compiled pattern: what to look for, and at which places of a path to look.
 ///
 /// Matching takes time proportional to the length of the pattern times that of the path, whatever the pattern.
@@ -102,6 +104,18 @@ impl Pattern {
             slash_before,
             slash_after: body.ends_with(b"***"),
         })
+    }
+
+    /// Returns the pattern that is about `path` and nothing else, whatever bytes its names have.
+    #[must_use]
+    pub fn exactly(path: &RelPath) -> Self {
+        Self {
+            tokens: vec![Token::Literal(path.as_bytes().to_vec())],
+            place: Place::Anchor,
+            directories_only: false,
+            slash_before: false,
+            slash_after: false,
+        }
     }
 
     /// Whether the pattern began with `/`.

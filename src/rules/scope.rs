@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::path::RelPath;
-use crate::rules::rule::{Rule, Side, Sides};
+use crate::rules::pattern::Pattern;
+use crate::rules::rule::{Modifiers, Rule, Side, Sides};
 use crate::rules::source::{
-    DIR_MERGES_MAX, Draft, Drafts, FilterError, Origin, RULES_MAX, collect, for_each_line, read,
+    DIR_MERGES_MAX, Draft, Drafts, FilterError, Origin, RULES_MAX, collect, for_each_line, option, read,
 };
 use crate::rules::syntax::{Merge, Parsed, RuleError};
 
@@ -83,6 +84,28 @@ impl Scope {
             shared: Arc::new(shared),
             items: items.into(),
         }))
+    }
+
+    /// Returns these rules with one before them all, above the root: `path`, with what lies below it, is left alone.
+    #[must_use]
+    pub fn sparing(&self, path: &RelPath) -> Arc<Self> {
+        let rule = Rule {
+            include: false,
+            modifiers: Modifiers {
+                sides: Sides::BOTH,
+                ..Modifiers::default()
+            },
+            pattern: Pattern::exactly(path),
+        };
+        let first = Item::Rule(Arc::new(Written {
+            rule,
+            origin: option(path.as_bytes()),
+            base: RelPath::root(),
+        }));
+        Arc::new(Self {
+            shared: Arc::clone(&self.shared),
+            items: std::iter::once(first).chain(self.items.iter().cloned()).collect(),
+        })
     }
 
     /// Whether there are no rules at all, here and below.

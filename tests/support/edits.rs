@@ -62,7 +62,11 @@ impl Edits {
 
     /// The counts of what was done.
     pub(crate) fn told(&self) -> String {
-        let counts: Vec<String> = self.counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
+        let counts: Vec<String> = self
+            .counts
+            .iter()
+            .map(|(what, n)| format!("{n} {what}"))
+            .collect();
         counts.join(", ")
     }
 
@@ -208,7 +212,8 @@ impl Edits {
             write(&self.roots[there], &fresh, format!("new in {package}").as_bytes());
             for path in [edited, &fresh] {
                 let digest = digest_at(&self.roots[there], path).expect("what was written stands");
-                self.follow.insert(format!("{to}{}", &path[package.len()..]), digest);
+                self.follow
+                    .insert(format!("{to}{}", &path[package.len()..]), digest);
             }
         }
     }
@@ -225,7 +230,10 @@ impl Edits {
     pub(crate) fn followed(&self, now: &Snapshot) {
         for (path, digest) in &self.follow {
             let stands = now.0.get(path.as_bytes()).and_then(|node| node.digest);
-            assert!(stands == Some(*digest), "{path} does not have the edit made on the other side");
+            assert!(
+                stands == Some(*digest),
+                "{path} does not have the edit made on the other side"
+            );
         }
     }
 
@@ -265,14 +273,17 @@ fn digest_at(root: &Path, path: &str) -> Option<Digest> {
 }
 
 fn is_below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The directories of the second level that hold at least five files: one for each package of a registry.
 fn packages(tree: &Snapshot) -> Vec<String> {
     let mut files: BTreeMap<String, usize> = BTreeMap::new();
     for (path, node) in &tree.0 {
-        let Ok(path) = std::str::from_utf8(path) else { continue };
+        let Ok(path) = std::str::from_utf8(path) else {
+            continue;
+        };
         let mut parts = path.splitn(3, '/');
         let (Some(registry), Some(package), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
             continue;
