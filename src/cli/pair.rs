@@ -89,7 +89,7 @@ pub fn verify(root: &Path, deep: bool, listing: Listing, settings: &Settings) ->
     exists(root)?;
     let all = selection::scope(&Select::default(), false, &[])
         .map_err(|error| Failure::usage(Number::Filter, sync::chain(&error)))?;
-    let found = engine::verify(&settings.state_dir, root, deep, is_superuser(), all)
+    let found = engine::verify(&settings.state_dir, root, deep, is_superuser(), &all)
         .map_err(|error| sync::failure(&error))?;
     let mut screen = Screen::new(listing.raw_names);
     let text = if listing.json {

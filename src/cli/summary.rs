@@ -49,6 +49,14 @@ pub fn tell(verb: &str, report: &Report, telling: Telling, screen: &mut Screen) 
 #[must_use]
 pub fn held_failure(held: Held) -> Failure {
     let Held { deletes, of, limit } = held;
+    if deletes <= limit {
+        let message = format!(
+            "this run would delete all {} entries of a root; that is held whatever the bound. Nothing was deleted",
+            grouped(of)
+        );
+        return Failure::new(Exit::Held, Number::Held, message)
+            .fix("look with -n -i; then --yes to let it through");
+    }
     let message = format!(
         "this run would delete {} of {} entries; more than {} are held. Nothing was deleted",
         grouped(deletes),

@@ -42,7 +42,7 @@ pub fn verify(
     path: &Path,
     deep: bool,
     devices: bool,
-    scope: Arc<Scope>,
+    scope: &Arc<Scope>,
 ) -> Result<Differences, EngineError> {
     let home = home(path)?;
     let mut differences = Differences::default();
@@ -58,7 +58,7 @@ pub fn verify(
         path: home.root.clone(),
         source,
     })?;
-    let scope = sparing_state(&scope, state, &[&root]);
+    let scope = sparing_state(scope, state, &[&root]);
     let known = Meta::of(&db);
     let seq = known.get(meta::SEQUENCE)?.unwrap_or(0);
     let me = known.get(meta::REPLICA)?.ok_or_else(|| EngineError::Unknown {
