@@ -102,6 +102,7 @@ pub mod transport {
 
 /// Where deciding meets acting.
 pub mod engine {
+    pub mod access;
     pub mod act;
     pub mod cycle;
     pub mod error;

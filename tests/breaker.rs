@@ -12,6 +12,8 @@ mod tree;
 
 use std::fs;
 
+#[cfg(feature = "system")]
+use sandbox::Run;
 use sandbox::Sandbox;
 use tree::{ALL, Snapshot, build, rename};
 
@@ -48,6 +50,44 @@ fn a_new_file_follows_its_directory_whichever_side_renamed_it() {
             now.paths()
         );
     }
+}
+
+/// Runs csync as a user without rights, to whom everything in the sandbox belongs.
+#[cfg(feature = "system")]
+fn unprivileged(sandbox: &Sandbox, arguments: &[&str]) -> Run {
+    fs::copy(sandbox::CSYNC, sandbox.path("csync")).expect("copy the program");
+    let mut owned = sandbox.command("chown");
+    Run::of(owned.args(["-R", "65534:65534"]).arg(sandbox.path("."))).ends_with(&[0]);
+    let mut command = sandbox.command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    Run::of(command.arg(sandbox.path("csync")).args(arguments))
+}
+
+#[cfg(feature = "system")]
+#[test]
+fn an_ordinary_user_carries_changes_into_directories_that_nobody_may_write() {
+    let sandbox = Sandbox::new();
+    build(
+        &sandbox.a(),
+        "mod/sub/f=#4000 mod/sub/g=#5000 mod/h=1 old/sub/i=#100",
+    );
+    for path in ["mod/sub", "mod", "old/sub", "old"] {
+        tree::chmod(&sandbox.a(), path, 0o555);
+    }
+    unprivileged(&sandbox, &["sync", "a", "b"]).ends_with(&[0]);
+    // As root we change what its owner would have opened and closed again.
+    build(&sandbox.a(), "mod/sub/f=edited mod/sub/new=made");
+    tree::clear(&sandbox.a(), "mod/sub/g");
+    tree::clear(&sandbox.a(), "old");
+    rename(&sandbox.a(), "mod/h", "mod/sub/moved");
+    build(&sandbox.b(), "mod/sub/other=made");
+    unprivileged(&sandbox, &["sync", "a", "b"]).ends_with(&[0]);
+    let [one, two] = [sandbox.a(), sandbox.b()].map(|root| Snapshot::of(&root));
+    one.agrees_with(&two, ALL, "after the run");
+    assert_eq!(one.0.get(&b"mod/sub"[..]).map(|node| node.mode), Some(0o555));
+    assert!(one.0.contains_key(&b"mod/sub/other"[..]));
+    let again = unprivileged(&sandbox, &["sync", "a", "b", "-i"]).ends_with(&[0]);
+    assert_eq!(again.stdout(), "", "{again}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::disk::clock;
 use crate::disk::kept::KeptAt;
 use crate::disk::root::Root;
 use crate::disk::stage::Staged;
+use crate::engine::access::{NEEDED, open_up};
 use crate::engine::error::EngineError;
 use crate::engine::item;
 use crate::engine::note;
@@ -81,6 +82,7 @@ impl<'a> Crew<'a> {
         if planned.is_empty() {
             return Ok(());
         }
+        let opened: Vec<_> = planned.iter().map(|step| self.open_up(step)).collect();
         let ready = match &self.tools {
             Some(_) if self.full => planned.iter().map(full).collect(),
             Some(tools) => prepare(&tools.stage, &self.me.root, &self.peer.root, planned),
@@ -88,12 +90,9 @@ impl<'a> Crew<'a> {
         };
         let mut touched = BTreeSet::new();
         let mut done = Vec::with_capacity(planned.len());
-        for (step, ready) in planned.iter().zip(ready) {
-            let outcome = ready.and_then(|ready| self.take_step(step, ready));
-            if let Some(settled) = step.settled.as_ref().filter(|one| one.step != Step::Nothing) {
-                touched.insert(settled.path.parent().unwrap_or_default());
-                touched.extend(step.moved.as_ref().and_then(|moved| moved.from.parent()));
-            }
+        for ((step, opened), ready) in planned.iter().zip(opened).zip(ready) {
+            let outcome = opened.and(ready).and_then(|ready| self.take_step(step, ready));
+            touched.extend(directories(step));
             done.push(outcome);
         }
         self.sync(touched)?;
@@ -172,6 +171,12 @@ impl<'a> Crew<'a> {
         })
     }
 
+    /// Lets us change the names that `step` changes.
+    fn open_up(&self, step: &Planned) -> Result<(), Failure> {
+        let Some(tools) = &self.tools else { return Ok(()) };
+        directories(step).try_for_each(|dir| open_up(tools, self.me, &dir))
+    }
+
     /// Changes the disk by one step.
     fn take_step(&mut self, step: &Planned, ready: Ready) -> Result<Done, Failure> {
         let Some(settled) = &step.settled else {
@@ -183,6 +188,8 @@ impl<'a> Crew<'a> {
                 ..Done::default()
             });
         };
+        // A step before this one may have closed them.
+        self.open_up(step)?;
         let mut done = Done::default();
         if let (Some(loser), Some(lost)) = (ready.loser, &settled.lost) {
             done.kept.push((tools.apply.keep(loser)?, lost.content.clone()));
@@ -361,6 +368,14 @@ impl<'a> Crew<'a> {
     }
 }
 
+/// The directories in which a step changes names.
+fn directories(step: &Planned) -> impl Iterator<Item = RelPath> {
+    let settled = step.settled.as_ref().filter(|one| one.step != Step::Nothing);
+    let here = settled.map(|one| one.path.parent().unwrap_or_default());
+    let from = step.moved.as_ref().and_then(|moved| moved.from.parent());
+    here.into_iter().chain(from)
+}
+
 /// Writes nothing more to a full disk; what frees space still runs.
 fn full(step: &Planned) -> Result<Ready, Failure> {
     let writes = step
@@ -374,10 +389,11 @@ fn full(step: &Planned) -> Result<Ready, Failure> {
     }
 }
 
-/// Whether an entry is still the one whose attributes were recorded. Times of directories do not count.
+/// Whether an entry is still the one whose attributes were recorded. Times of directories do not count, nor what we
+/// opened to ourselves.
 fn is_as_seen(found: &Stat, seen: &Stat) -> bool {
     if found.kind == Kind::Dir {
-        return found.ino == seen.ino && found.attributes.mode == seen.attributes.mode;
+        return found.ino == seen.ino && found.attributes.mode | NEEDED == seen.attributes.mode | NEEDED;
     }
     found.same_state(seen)
 }
