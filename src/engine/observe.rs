@@ -101,6 +101,7 @@ pub fn observe(replica: &Replica, watching: &Watching) -> Result<Sight, EngineEr
             ..Sight::default()
         },
         begun_at: replica.seq(),
+        may_move: replica.index().live_count() > 0,
     };
     replica.db.begin()?;
     let outcome = look.run(&mut walk);
@@ -153,6 +154,8 @@ struct Observation<'r> {
     writes: u64,
     sight: Sight,
     begun_at: u64,
+    /// Whether anything was recorded before: what appears in a new index was not renamed.
+    may_move: bool,
 }
 
 impl Observation<'_> {
@@ -387,7 +390,8 @@ impl Observation<'_> {
             self.bring_back_residues(path)?;
         }
         let change = detect::present(known, stat, content, &self.context, self.replica.seq() + 1);
-        if let Change::Revision(new) = &change
+        if self.may_move
+            && let Change::Revision(new) = &change
             && let (Some(live), Some(seen)) = (new.row.live(), new.seen)
             && live.content.dot.replica == self.context.me
             && record.is_none_or(|record| record.row.live().is_none())

@@ -23,7 +23,7 @@ const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("sql/0001_index.sql"))];
 const APPLICATION_ID: i64 = 0x6373_796e;
 /// One process per replica, which also spares the shared memory file; lengths inside pages are checked when read.
 const CAREFUL: &str = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;
-    PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;";
+    PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;";
 /// A commit must outlive a power cut, because renames follow it (S8). `NORMAL` would do for what a scan finds again
 /// (observations, hints), but batches of a thousand rows hide the difference.
 const DURABLE: &str =
