@@ -128,8 +128,8 @@ impl<'a> Crew<'a> {
         self.end_step(&step, outcome)
     }
 
-    /// Gives directories that were made, in this run or in one that was stopped, their modes and times: what is made
-    /// in them changes their times, and a mode may keep even us from making it.
+    /// Sets the attributes that wait: those of directories that were made, because what is made in them changes their
+    /// times, and a mode may keep even us from making it; and those of what a run that was stopped had placed.
     ///
     /// # Errors
     /// The database refuses.
@@ -142,11 +142,13 @@ impl<'a> Crew<'a> {
                 let Some(record) = me.record(&hint.path)? else {
                     continue;
                 };
-                let Some(live) = record.row.live().filter(|live| live.content.value.is_dir()) else {
+                let (Some(live), Some(seen)) = (record.row.live(), record.seen) else {
                     continue;
                 };
-                match dress(tools, me, &hint.path, live) {
-                    Ok(stat) => {
+                match dress(tools, me, &hint.path, live, &seen.stat) {
+                    // It changed since it was seen; what it is now will be looked at.
+                    Ok(None) => {}
+                    Ok(Some(stat)) => {
                         let seen = Some(Seen {
                             stat,
                             at: clock::now(),
@@ -442,12 +444,30 @@ fn is_made(settled: &Settled) -> bool {
     matches!(settled.step, Step::Create(_) | Step::Replace(_)) && settled.row.is_live_dir()
 }
 
-fn dress(tools: &Tools, me: &Replica, path: &RelPath, live: &Live) -> Result<Stat, Failure> {
-    let stat = me.root.stat(path)?.ok_or_else(|| Failure::Moved(path.clone()))?;
-    Ok(tools
-        .apply
-        .set_attributes(path, &live.attributes(), Which::ALL, &stat)?
-        .1)
+fn dress(
+    tools: &Tools,
+    me: &Replica,
+    path: &RelPath,
+    live: &Live,
+    seen: &Stat,
+) -> Result<Option<Stat>, Failure> {
+    let Some(stat) = me.root.stat(path)? else {
+        return Ok(None);
+    };
+    let is_same = if seen.kind == Kind::Dir {
+        stat.kind == Kind::Dir
+    } else {
+        stat.same_state(seen)
+    };
+    if !is_same {
+        return Ok(None);
+    }
+    Ok(Some(
+        tools
+            .apply
+            .set_attributes(path, &live.attributes(), Which::ALL, &stat)?
+            .1,
+    ))
 }
 
 /// Sets what differs between what is recorded and what shall be, and nothing that could not be set before (S2).

@@ -8,6 +8,7 @@ use crate::disk::attributes::is_superuser;
 use crate::disk::clock;
 use crate::engine::error::EngineError;
 use crate::engine::item;
+use crate::engine::note;
 use crate::engine::observe::{Sight, Watching, observe};
 use crate::engine::options::{MaxDelete, Options};
 use crate::engine::pair;
@@ -216,8 +217,13 @@ fn account(
 ) -> Result<(), EngineError> {
     for path in &sight.passed_over {
         observer.warning(&format!(
-            "skipping {path}: sockets and devices are carried by root with -D only"
+            "left alone: {path}: a socket, a device or another file system"
         ));
+    }
+    for path in &sight.adopted {
+        if let Some(record) = replica.record(path)? {
+            note::conflicts(replica, peer, path, &record.row, report)?;
+        }
     }
     if sight.forgot {
         // What was dropped without a tombstone may be had from the peer again, now or when it is included again.

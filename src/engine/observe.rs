@@ -18,6 +18,7 @@ use crate::model::row::{Origin, Record, Row, State};
 use crate::plan::detect::{self, Change, Context, Known, Look};
 use crate::plan::moves::{Candidate, pair};
 use crate::rules::scope::Scope;
+use crate::store::hints::{Hint, Hints};
 use crate::store::index::Cursor;
 
 /// Files that are read before what they mean is recorded.
@@ -49,7 +50,7 @@ pub struct Sight {
     pub bytes_total: u64,
     /// Paths of which nothing could be said.
     pub skipped: Vec<Skipped>,
-    /// Sockets and devices passed over.
+    /// Sockets, devices and roots of other file systems, passed over.
     pub passed_over: Vec<RelPath>,
     /// Files that vanished while they were read.
     pub vanished: bool,
@@ -59,6 +60,8 @@ pub struct Sight {
     pub revisions: u64,
     /// Whether rows were dropped without a tombstone.
     pub forgot: bool,
+    /// Paths at which a row of the peer stood already: a run was stopped before it could say so.
+    pub adopted: Vec<RelPath>,
 }
 
 /// Brings the index of `replica` up to date with its tree.
@@ -165,7 +168,7 @@ impl Observation<'_> {
                 Step::Entry(entry) => self.entry(entry)?,
                 Step::Excluded { path, .. } => self.doubt(path, Doubt::Frozen)?,
                 Step::Mount { path, .. } => {
-                    self.skip(&path, "another file system is mounted there".into());
+                    self.sight.passed_over.push(path.clone());
                     self.doubt(path, Doubt::Unknown)?;
                 }
                 Step::Unreadable { path, error } if error.is_vanished() => {
@@ -448,6 +451,17 @@ impl Observation<'_> {
                 self.sight.forgot = true;
             }
             Change::Refresh(record) => index.put(path, &record)?,
+            Change::Adopted(record) => {
+                index.put(path, &record)?;
+                self.replica.advance(1);
+                let hint = Hint {
+                    path: path.clone(),
+                    recursive: false,
+                    at: self.context.now,
+                };
+                Hints::of(&self.replica.db).add(&hint)?;
+                self.sight.adopted.push(path.clone());
+            }
             Change::Revision(record) => {
                 index.put(path, &record)?;
                 self.replica.advance(1);

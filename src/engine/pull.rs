@@ -51,9 +51,6 @@ pub struct Taking<'a> {
 /// # Errors
 /// A database refuses. What fails on one path is no error.
 pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), EngineError> {
-    if me.remote().count()? == 0 {
-        return Ok(());
-    }
     let Taking {
         decider,
         limit,
@@ -188,28 +185,36 @@ impl Pull<'_> {
     }
 
     fn create_and_change(&mut self) -> Result<(), EngineError> {
-        self.each(|pull, path, theirs| {
-            let settled = match pull.decide(path, theirs)? {
-                Decision::Known => {
-                    pull.planned.push(Planned::forget(path));
-                    return pull.flush_if_full();
-                }
-                Decision::Undecided => {
-                    return note::undecided(pull.me, pull.crew.peer, path, theirs, pull.crew.report);
-                }
-                Decision::Settle(settled) => settled,
-            };
-            let alone = settled.len() == 1;
-            for one in &settled {
-                let ours = decide::Index::ours(pull, &one.path)?;
-                if is_late(alone, one, ours.as_ref()) || pull.held && empties(one, ours.as_ref()) {
-                    return Ok(());
-                }
-            }
-            pull.plan(path, settled)?;
-            pull.flush_if_full()
-        })?;
+        self.each(Self::settle)?;
         self.flush()
+    }
+
+    /// Plans what settles the peer's row of `path`, unless that is for a later pass.
+    fn settle(&mut self, path: &RelPath, theirs: &Row) -> Result<(), EngineError> {
+        let settled = match self.decide(path, theirs)? {
+            Decision::Known => {
+                self.planned.push(Planned::forget(path));
+                return self.flush_if_full();
+            }
+            Decision::Undecided => {
+                return note::undecided(self.me, self.crew.peer, path, theirs, self.crew.report);
+            }
+            Decision::Settle(settled) => settled,
+        };
+        // A path that this batch deals with already is decided about again when the batch is done.
+        if settled.iter().any(|one| self.ahead.contains_key(&one.path)) {
+            self.flush()?;
+            return self.settle(path, theirs);
+        }
+        let alone = settled.len() == 1;
+        for one in &settled {
+            let ours = decide::Index::ours(self, &one.path)?;
+            if is_late(alone, one, ours.as_ref()) || self.held && empties(one, ours.as_ref()) {
+                return Ok(());
+            }
+        }
+        self.plan(path, settled)?;
+        self.flush_if_full()
     }
 
     fn delete_entries(&mut self) -> Result<(), EngineError> {

@@ -52,6 +52,9 @@ pub enum Change {
     Refresh(Box<Record>),
     /// Something that peers shall know: to be stored under the next sequence.
     Revision(Box<Record>),
+    /// A row of the peer that we had applied when we were stopped, perhaps without its attributes: to be stored under
+    /// the next sequence, and the attributes to be set.
+    Adopted(Box<Record>),
     /// The record proves nothing any more and is dropped without a tombstone.
     Forget,
 }
@@ -104,13 +107,8 @@ pub fn present(known: Known<'_>, stat: &Stat, content: &Content, context: &Conte
     };
     let recorded = known.record.and_then(|record| Some((record, record.row.live()?)));
     let same = recorded.is_some_and(|(_, live)| live.content.value == *content);
-    let awaits_dir = content.is_dir() && known.pending.is_some_and(Row::is_live_dir);
-    if !same && awaits_dir {
-        // Made for that row, and perhaps without its attributes yet: settling the row will set them.
-        return Change::None;
-    }
     if !same && let Some(row) = adopt(known, context, |row| holds(row, content)) {
-        return Change::Revision(Box::new(Record {
+        return Change::Adopted(Box::new(Record {
             row,
             seq: next,
             seen,

@@ -173,6 +173,16 @@ impl Replica {
             match change {
                 Change::None => {}
                 Change::Forget => drop(self.rows.remove(&path)),
+                Change::Adopted(mut new) => {
+                    let node = self.disk.get_mut(&path).unwrap();
+                    node.attributes = new.row.live().unwrap().attributes();
+                    new.seen = Some(Seen {
+                        stat: stat(node),
+                        at: context.now,
+                    });
+                    self.seq += 1;
+                    self.rows.insert(path, *new);
+                }
                 Change::Refresh(new) => drop(self.rows.insert(path, *new)),
                 Change::Revision(new) => {
                     let old = record
