@@ -153,6 +153,29 @@ fn any_history_ends_equal_and_loses_nothing() {
     println!("planner: {cases} histories, {operations} rounds of work on both sides");
 }
 
+#[test]
+fn work_on_one_side_alone_makes_no_conflict_and_comes_out_as_it_was_done() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    for seed in 0..20_000 {
+        let (mut a, mut b) = (Replica::new(Side::One, 1), Replica::new(Side::Two, 2));
+        b.inodes = 1_000_000;
+        let mut written = 10;
+        for _ in 0..rng.usize(2..6) {
+            work(&mut a, &mut rng, &mut written);
+            let done: Vec<RelPath> = a.disk.keys().cloned().collect();
+            let mishaps = Mishaps { skip: 20, crash: 0 };
+            round(&mut a, &mut b, Policy::KeepBoth, mishaps, &mut rng);
+            assert!(
+                a.disk.keys().eq(&done),
+                "seed {seed}: the side that was worked on changed"
+            );
+            for record in a.rows.values().chain(b.rows.values()) {
+                assert_eq!(record.row.losers, [], "seed {seed}");
+            }
+        }
+    }
+}
+
 fn id(n: u8) -> ReplicaId {
     ReplicaId([n; 16])
 }

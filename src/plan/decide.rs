@@ -187,8 +187,21 @@ impl Decider {
             if row.as_ref().is_some_and(Row::is_live_dir) {
                 continue;
             }
-            let counter = next + u64::try_from(revived.len()).unwrap_or(u64::MAX);
-            revived.push(self.revive(&parent, row.as_ref(), None, counter));
+            // The peer's own row may not have been settled because something failed then.
+            let theirs = index.theirs(&parent)?.filter(Row::is_live_dir);
+            let merged = theirs.map(|theirs| self.merged(&parent, row.as_ref(), &theirs));
+            revived.push(match merged {
+                Some(Merged::Row(merged)) if merged.is_live_dir() => {
+                    self.settle(&parent, row.as_ref(), *merged, None)
+                }
+                Some(Merged::Conflict(merged, lost)) if merged.is_live_dir() => {
+                    self.settle(&parent, row.as_ref(), *merged, Some(*lost))
+                }
+                Some(Merged::Row(_) | Merged::Conflict(..) | Merged::Known | Merged::Undecided) | None => {
+                    let counter = next + u64::try_from(revived.len()).unwrap_or(u64::MAX);
+                    self.revive(&parent, row.as_ref(), None, counter)
+                }
+            });
         }
         Ok(revived)
     }

@@ -24,11 +24,12 @@ impl Decider {
             let unknown = |row: &Row| !row.vector.covers(live.content.dot);
             if let Some(stone) = ours.filter(|row| unknown(row)).and_then(Row::tombstone)
                 && let Some(to) = &stone.moved_to
+                && !knows(&theirs.vector, live, stone)
             {
                 return self.edit_follows(path, ours, theirs, live, to, index, next);
             }
             if ours.is_none_or(|row| row.live().is_none() && unknown(row))
-                && let Some(to) = self.moved_parent(path, index)?
+                && let Some(to) = self.moved_parent(path, live, index)?
             {
                 return Ok(Some(
                     self.creation_follows(path, ours, theirs, live, &to, index, next)?,
@@ -39,6 +40,7 @@ impl Decider {
             && let Some(live) = ours_row.live().filter(|live| may_follow(live))
             && !theirs.vector.covers(live.content.dot)
             && let Some(to) = &stone.moved_to
+            && !knows(&ours_row.vector, live, stone)
         {
             return self.our_edit_follows(path, ours_row, theirs, live, to, index, next);
         }
@@ -220,7 +222,12 @@ impl Decider {
     }
 
     /// Where the directory that `path` would lie in was moved to, with the rest of the path appended.
-    fn moved_parent<I: Index>(&self, path: &RelPath, index: &I) -> Result<Option<RelPath>, I::Error> {
+    fn moved_parent<I: Index>(
+        &self,
+        path: &RelPath,
+        live: &Live,
+        index: &I,
+    ) -> Result<Option<RelPath>, I::Error> {
         let ancestors: Vec<RelPath> = path.ancestors().collect();
         for parent in ancestors.iter().rev() {
             let Some(row) = index.ours(parent)? else { continue };
@@ -228,7 +235,8 @@ impl Decider {
                 return Ok(None);
             };
             let Some(to) = &stone.moved_to else { continue };
-            if !index.ours(to)?.is_some_and(|row| row.is_live_dir()) {
+            let again = index.theirs(parent)?.is_some_and(|row| row.is_live_dir());
+            if again || written_after(live, stone) || !index.ours(to)?.is_some_and(|row| row.is_live_dir()) {
                 return Ok(None);
             }
             let below = path.strip(parent).unwrap_or_default();
@@ -328,6 +336,18 @@ fn restamped(live: &Live, dot: Dot) -> Live {
         },
         moved_from: None,
     }
+}
+
+/// Whether the writer of `live`, whose row has `vector`, knew of the rename: then it is no edit of what was renamed,
+/// but something new in its old place.
+fn knows(vector: &VersionVector, live: &Live, stone: &Tombstone) -> bool {
+    vector.covers(stone.dot) || written_after(live, stone)
+}
+
+/// Whether the replica that renamed is the one that wrote `live`, and did so later.
+fn written_after(live: &Live, stone: &Tombstone) -> bool {
+    let (written, renamed) = (live.content.dot, stone.dot);
+    written.replica == renamed.replica && written.counter > renamed.counter
 }
 
 /// Says where the peer has the content that `dot` brings here, if that is what lost.
