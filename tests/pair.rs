@@ -301,3 +301,36 @@ fn what_belongs_to_csync_is_never_carried_from_any_depth() {
     assert_eq!(pair.read("b/sub/f"), "1");
     assert!(!pair.at("b/sub/.csync").exists());
 }
+
+#[test]
+fn a_link_that_leads_out_of_the_tree_is_broken_and_its_other_name_stays_as_it_was() {
+    let mut pair = Pair::new();
+    pair.write("a/f", "shared");
+    pair.converge();
+    fs::hard_link(pair.at("b/f"), pair.at("outside")).unwrap();
+    let before = fs::metadata(pair.at("outside")).unwrap().mode();
+    fs::set_permissions(pair.at("a/f"), fs::Permissions::from_mode(0o600)).unwrap();
+    pair.converge();
+    assert_eq!(fs::metadata(pair.at("b/f")).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(pair.at("outside")).unwrap().mode(), before);
+    pair.write("a/f", "edited");
+    pair.converge();
+    assert_eq!(pair.read("outside"), "shared");
+}
+
+#[test]
+fn versions_are_listed_again_after_the_state_was_lost() {
+    let mut pair = Pair::new();
+    pair.write("a/d/f", "old");
+    pair.converge();
+    pair.write("a/d/f", "new and longer");
+    pair.converge();
+    fs::remove_dir_all(pair.at("state")).unwrap();
+    pair.converge();
+    let listed = csync::engine::restore::versions(&pair.at("state"), &pair.at("b/d/f")).unwrap();
+    assert_eq!(listed.versions.len(), 1);
+    let (home, version) =
+        csync::engine::restore::version(&pair.at("state"), &pair.at("b/d/f"), None).unwrap();
+    csync::engine::restore::restore(&pair.at("state"), &home, &version).unwrap();
+    assert_eq!(pair.read("b/d/f"), "old");
+}

@@ -214,6 +214,13 @@ impl<'a> Crew<'a> {
                 done.kept.extend(replaced.kept.map(|kept| (kept, old)));
                 done.seen = Some(replaced.live);
             }
+            Step::Adjust if step.is_shared() => {
+                // The link is broken by a copy of its own, so that the attributes of another name stay as they are.
+                let (Some(content), Some((_, seen))) = (ready.content, displaced(step)) else {
+                    return Err(Failure::Moved(path.clone()));
+                };
+                done.seen = Some(tools.apply.replace(content, &seen.stat, Fate::Discard)?.live);
+            }
             Step::Adjust => {
                 let (Some(live), Some((_, seen))) = (settled.row.live(), displaced(step)) else {
                     return Err(Failure::Moved(path.clone()));

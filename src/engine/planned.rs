@@ -1,6 +1,6 @@
 //! A step of a batch: what will stand, what stood, and under which number it is recorded.
 
-use crate::model::entry::Content;
+use crate::model::entry::{Content, Kind};
 use crate::model::path::RelPath;
 use crate::model::row::{Loser, Record, Row, Seen};
 use crate::plan::decide::Settled;
@@ -44,6 +44,13 @@ impl Planned {
             cause: Some(path.clone()),
             moved: None,
         }
+    }
+
+    /// Whether the file has other links, which may lead out of the tree: it must not be changed in its place.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        let seen = self.record.as_ref().and_then(|record| record.seen);
+        seen.is_some_and(|seen| seen.stat.kind == Kind::File && seen.stat.links > 1)
     }
 
     /// Whether a conflict's loser is the peer's, and no content that we displace.

@@ -137,10 +137,11 @@ fn stage_one(stage: &Stage, ours: &Root, peer: &Root, step: &Planned) -> Result<
     let target = match &settled.step {
         Step::Create(_) if step.moved.is_none() => Target::Free,
         Step::Replace(_) => Target::Taken,
+        Step::Adjust if step.is_shared() => Target::Taken,
         Step::Create(_) | Step::Nothing | Step::Adjust | Step::Remove => return Ok(ready),
     };
     if let (Some(live), Some(source)) = (settled.row.live(), source(settled)) {
-        let from = match source {
+        let from = match &source {
             Source::Peer(path) => (peer, path),
             Source::Ours(path) => (ours, path),
         };
@@ -153,10 +154,11 @@ fn stage_one(stage: &Stage, ours: &Root, peer: &Root, step: &Planned) -> Result<
     Ok(ready)
 }
 
-fn source(settled: &Settled) -> Option<&Source> {
+fn source(settled: &Settled) -> Option<Source> {
     match &settled.step {
-        Step::Create(source) | Step::Replace(source) => Some(source),
-        Step::Nothing | Step::Adjust | Step::Remove => None,
+        Step::Create(source) | Step::Replace(source) => Some(source.clone()),
+        Step::Adjust => Some(Source::Ours(settled.path.clone())),
+        Step::Nothing | Step::Remove => None,
     }
 }
 
