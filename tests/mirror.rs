@@ -183,3 +183,96 @@ fn diff_tells_and_exits_with_forty() {
         (Some(0), true)
     );
 }
+
+#[test]
+fn a_run_tells_how_long_it_took() {
+    for verb in ["push", "pull"] {
+        let sandbox = Sandbox::new();
+        // A few hundred files take more than the millisecond that is told.
+        (0..300).for_each(|number| write(&sandbox, &format!("a/{number}"), "content"));
+        let run = sandbox.run(&[verb, "--json", "a/", "b"]);
+        let told: serde_json::Value = serde_json::from_str(run.stdout().lines().last().unwrap_or_default())
+            .expect("the summary is JSON");
+        assert!(
+            told["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0),
+            "{run}"
+        );
+    }
+}
+
+#[test]
+fn an_emptied_root_is_called_that_and_not_a_number() {
+    let sandbox = Sandbox::new();
+    (0..3).for_each(|number| write(&sandbox, &format!("b/{number}"), "old"));
+    sandbox
+        .run(&["push", "--delete", "a/", "b"])
+        .ends_with(&[25])
+        .says(&["would empty the destination", "all of its 3 entries", "--yes"]);
+    assert_eq!(names(&sandbox, "b").len(), 3);
+    sandbox.sync(&[]).ends_with(&[0]);
+    for number in 0..3 {
+        fs::remove_file(sandbox.path(&format!("a/{number}"))).expect("remove a file");
+    }
+    let run = sandbox.sync(&[]).ends_with(&[25]).says(&["would empty"]);
+    assert!(!run.stderr().contains("are held"), "{run}");
+}
+
+#[test]
+fn a_dry_run_knows_which_directories_stay_for_the_backups_in_them() {
+    let sandbox = Sandbox::new();
+    for path in ["b/d/f", "b/d/sub/g", "b/x/inside", "b/old"] {
+        write(&sandbox, path, "old");
+    }
+    for path in ["b/empty/deep", "b/d/bare"] {
+        fs::create_dir_all(sandbox.path(path)).expect("make directories");
+    }
+    write(&sandbox, "a/x", "a file where a directory is");
+    let arguments = ["push", "-b", "--delete", "--yes", "-i", "a/", "b"];
+    let dry = sandbox.run(&[&arguments[..], &["-n"]].concat());
+    let run = sandbox.run(&arguments);
+    assert_eq!(
+        (dry.code(), dry.stdout()),
+        (run.code(), run.stdout()),
+        "{dry}{run}"
+    );
+    let told = run.stdout();
+    for gone in ["d/f", "d/sub/g", "d/bare/", "empty/deep/", "empty/", "old"] {
+        assert!(told.contains(&format!("*deleting   {gone}\n")), "{gone}: {run}");
+    }
+    assert!(
+        !told.contains("*deleting   d/\n") && !told.contains("*deleting   d/sub/\n"),
+        "{run}"
+    );
+    assert_eq!(names(&sandbox, "b"), ["d", "old~", "x"]);
+    assert_eq!(names(&sandbox, "b/d"), ["f~", "sub"]);
+}
+
+#[test]
+fn deep_differences_are_those_of_contents_and_directory_times_are_none() {
+    let sandbox = Sandbox::new();
+    for (root, content, time) in [("a", "one", 1_000_000_000), ("b", "two", 1_100_000_000)] {
+        write(&sandbox, &format!("{root}/d/f"), content);
+        let moment = std::time::UNIX_EPOCH + std::time::Duration::from_secs(time);
+        let same = std::time::UNIX_EPOCH + std::time::Duration::from_secs(900_000_000);
+        for (path, at) in [("d/f", same), ("d", moment)] {
+            let file = fs::File::open(sandbox.path(root).join(path)).expect("open");
+            file.set_modified(at).expect("set a time");
+        }
+    }
+    let run = sandbox.run(&["diff", "a", "b"]);
+    assert_eq!((run.code(), run.stdout().as_str()), (Some(0), ""), "{run}");
+    let [deep, checksum] = ["--deep", "-c"].map(|flag| sandbox.run(&["diff", flag, "a", "b"]));
+    assert_eq!(deep.stdout(), ">fc........ d/f\n", "{deep}");
+    assert_eq!((deep.code(), deep.stdout()), (checksum.code(), checksum.stdout()));
+    assert_eq!(deep.code(), Some(40));
+    let json = sandbox.run(&["diff", "--deep", "--json", "a", "b"]);
+    let told: serde_json::Value = serde_json::from_str(&json.stdout()).expect("JSON");
+    assert_eq!(
+        told,
+        serde_json::json!({ "schema": 1, "entries": [{ "path": "d/f", "item": ">fc........" }] })
+    );
+    assert_eq!(json.code(), Some(40));
+    assert_eq!(sandbox.run(&["diff", "a", "nope"]).code(), Some(3));
+    write(&sandbox, "a/file", "1");
+    assert_eq!(sandbox.run(&["diff", "a", "a/file"]).code(), Some(3));
+}

@@ -224,3 +224,71 @@ fn each_option_does_what_it_does_in_rsync() {
         cases.len()
     );
 }
+
+#[test]
+fn lists_of_files_carry_what_rsync_carries() {
+    let lists: &[&str] = &[
+        "d",
+        "d/",
+        "x/y",
+        "x/../d",
+        "../../r",
+        "./r",
+        "x/y/z",
+        "d/.",
+        ".",
+        "d/e/..",
+        "d\nd/f",
+        "d\nd/e/g",
+        "d/\nd/e/",
+        "/d/f\n\n# no path\n; nor this\nr\r\n",
+        "nope\nr",
+    ];
+    let mut ran = 0;
+    for (list, zero) in lists.iter().flat_map(|list| [(list, false), (list, true)]) {
+        for recursive in [&[][..], &["-r"], &["-r", "--delete"]] {
+            let sandbox = tempfile::tempdir().expect("make a directory");
+            for file in [
+                "src/d/f",
+                "src/d/e/g",
+                "src/top/t",
+                "src/x/y/z",
+                "src/r",
+                "ours/d/old",
+                "theirs/d/old",
+                "ours/top/o",
+                "theirs/top/o",
+            ] {
+                let path = sandbox.path().join(file);
+                std::fs::create_dir_all(path.parent().expect("a parent")).expect("make the parents");
+                std::fs::write(&path, file.rsplit('/').next().unwrap_or_default()).expect("write a file");
+            }
+            let text = if zero {
+                list.replace('\n', "\0")
+            } else {
+                (*list).to_owned()
+            };
+            std::fs::write(sandbox.path().join("list"), text).expect("write the list");
+            let from: &[&str] = if zero {
+                &["-0", "--files-from=list"]
+            } else {
+                &["--files-from=list"]
+            };
+            let yes: &[&str] = if recursive.len() > 1 { &["--yes"] } else { &[] };
+            let all = [&["-a"], recursive, from].concat();
+            let run = csync(&[&all[..], yes, &["src/", "ours"]].concat(), sandbox.path());
+            let oracle = rsync(&[&all[..], &["src/", "theirs"]].concat(), sandbox.path());
+            let case = format!("{list:?} {all:?}");
+            assert_eq!(run.0, oracle.0, "{case}: exit code");
+            let [ours, theirs] = ["ours", "theirs"].map(|root| picture(&sandbox.path().join(root)));
+            assert!(
+                ours.keys().eq(theirs.keys()),
+                "{case}: {:?} | {:?}",
+                ours.keys(),
+                theirs.keys()
+            );
+            ran += 1;
+        }
+    }
+    println!("lists: {ran} runs equal rsync's");
+}

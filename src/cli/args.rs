@@ -185,7 +185,11 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         "push" => Verb::Transfer(transfer("push", given)?),
         "pull" => Verb::Transfer(transfer("pull", given)?),
         "sync" => Verb::Sync(pair("sync", given)?),
-        "diff" => Verb::Diff(pair("diff", given)?),
+        "diff" => {
+            let mut pair = pair("diff", given)?;
+            pair.options.select.checksum |= given.get_flag("deep");
+            Verb::Diff(pair)
+        }
         "verify" => {
             not_yet(given, &["peer"])?;
             let root = operand::local(&one(given, "verify", "ROOT")?)?;

@@ -13,6 +13,8 @@ use crate::rules::conflict::{Policy, Side};
 pub struct Draft {
     /// What the flags so far come to.
     pub options: Options,
+    /// `-r` by itself: `--files-from` takes it out of archive mode.
+    pub recursive: bool,
     /// `--backup`.
     pub backup: bool,
     /// `--backup-dir`.
@@ -28,6 +30,7 @@ pub struct Draft {
 pub fn finish(draft: Draft) -> Result<Options, Failure> {
     let Draft {
         mut options,
+        recursive,
         backup,
         backup_dir,
         suffix,
@@ -48,12 +51,14 @@ pub fn finish(draft: Draft) -> Result<Options, Failure> {
             return Err(both("--chown", name, "both say who shall own"));
         }
     }
-    if options.removal.delete && !preserve.recursive {
-        return Err(both(
-            "--delete",
-            "--no-recursive",
-            "deleting needs the whole tree",
-        ));
+    let listed = options.select.files_from.is_some() && !recursive;
+    if options.removal.delete && (listed || !preserve.recursive) {
+        let flat = if listed {
+            "--files-from without -r"
+        } else {
+            "--no-recursive"
+        };
+        return Err(both("--delete", flat, "deleting needs the whole tree"));
     }
     if options.force.is_some() && options.conflict != Policy::default() {
         return Err(both("--force", "--conflict", "with --force one side always wins"));
@@ -70,6 +75,7 @@ pub fn finish(draft: Draft) -> Result<Options, Failure> {
             "no file is that small and that large",
         ));
     }
+    options.preserve.recursive &= !listed;
     if backup {
         let suffix = suffix.unwrap_or_else(|| {
             if backup_dir.is_some() {

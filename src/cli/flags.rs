@@ -70,6 +70,7 @@ const SWITCHES: &[Switch] = &[
         }
     }),
     on("recursive", 'r', "Descend into directories", |d, on| {
+        d.recursive = on;
         d.options.preserve.recursive = on;
     }),
     on("links", 'l', "Copy symlinks as symlinks", |d, on| {
@@ -415,6 +416,7 @@ fn negation(long: &str) -> String {
 pub fn options(matches: &ArgMatches) -> Result<Options, Failure> {
     let mut draft = Draft {
         options: Options::archive(),
+        recursive: false,
         backup: false,
         backup_dir: None,
         suffix: None,

@@ -49,10 +49,13 @@ fn transfer_verbs(root: Command) -> Command {
         "sync",
         "Carry changes both ways between two roots A and B",
     )))
-    .subcommand(flagged(transfer(
-        "diff",
-        "List what differs between A and B; exit 0 or 40",
-    )))
+    .subcommand(
+        flagged(transfer(
+            "diff",
+            "List what differs between A and B; exit 0 or 40",
+        ))
+        .arg(flag("deep", "Compare contents, as -c")),
+    )
 }
 
 fn version_verbs(root: Command) -> Command {

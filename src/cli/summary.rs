@@ -48,20 +48,23 @@ pub fn tell(verb: &str, report: &Report, telling: Telling, screen: &mut Screen) 
 /// Returns the failure of a run that the delete guard stopped.
 #[must_use]
 pub fn held_failure(held: Held) -> Failure {
-    let Held { deletes, of, limit } = held;
-    if deletes <= limit {
+    let Held {
+        deletes,
+        of,
+        limit,
+        empties,
+    } = held;
+    let (deletes, of, limit) = (grouped(deletes), grouped(of), grouped(limit));
+    if empties {
         let message = format!(
-            "this run would delete all {} entries of a root; that is held whatever the bound. Nothing was deleted",
-            grouped(of)
+            "this run would empty the destination: it would delete all of its {of} entries, \
+             which is held whatever the bound. Nothing was deleted"
         );
         return Failure::new(Exit::Held, Number::Held, message)
-            .fix("look with -n -i; then --yes to let it through");
+            .fix("check that the source is mounted and the right one; --yes lets it through");
     }
     let message = format!(
-        "this run would delete {} of {} entries; more than {} are held. Nothing was deleted",
-        grouped(deletes),
-        grouped(of),
-        grouped(limit)
+        "this run would delete {deletes} of {of} entries; more than {limit} are held. Nothing was deleted"
     );
     Failure::new(Exit::Held, Number::Held, message)
         .fix("look with -n -i; then --yes to let it through, or --max-delete N for another bound")
@@ -309,6 +312,7 @@ mod tests {
                 deletes: 7,
                 of: 9,
                 limit: 5,
+                empties: false,
             }),
             ..Report::default()
         };
@@ -366,6 +370,7 @@ mod tests {
             deletes: 1204,
             of: 2000,
             limit: 500,
+            empties: false,
         })
         .to_string();
         assert!(

@@ -126,6 +126,22 @@ impl Root {
         open_file_at(&parent, path.name()).map_err(|source| DiskError::call(Doing::OpenFile, path, source))
     }
 
+    /// Whether `path` is where something is mounted, of this file system or another. What is absent is no mount.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn is_mount(&self, path: &RelPath) -> Result<bool, DiskError> {
+        let failed = |source| DiskError::call(Doing::Stat, path, source);
+        let fd = match self.open_beneath(path, OFlags::PATH) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(source) => return Err(failed(source)),
+        };
+        let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
+        let statx = rustix::fs::statx(fd, "", flags, StatxFlags::BASIC_STATS).map_err(failed)?;
+        Ok(is_mount(&statx))
+    }
+
     /// Returns the target of the symlink at `path`.
     ///
     /// # Errors

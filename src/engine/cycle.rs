@@ -16,7 +16,7 @@ use crate::engine::pull::{Taking, pull};
 use crate::engine::receive::{overrule, receive};
 use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
-use crate::engine::report::{Observer, Report, Tally};
+use crate::engine::report::{Observer, Report, Tally, seconds_between};
 use crate::engine::site::Opening;
 use crate::engine::state::{set_aside, sparing_state};
 use crate::model::path::RelPath;
@@ -100,7 +100,7 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     report.skipped.retain(|one| told.insert(one.path.clone()));
     one.close()?;
     two.close()?;
-    report.seconds = seconds(clock::now().nanos_since(begun));
+    report.seconds = seconds_between(begun, clock::now());
     Ok(report)
 }
 
@@ -266,10 +266,4 @@ fn limit(options: &Options) -> Limit {
         Some(MaxDelete::Count(count)) => Limit::Count(count),
         Some(MaxDelete::Percent(percent)) => Limit::Percent(percent),
     }
-}
-
-/// Nanoseconds as seconds, to the millisecond.
-fn seconds(nanos: i128) -> f64 {
-    let millis = u32::try_from(nanos / 1_000_000).unwrap_or(u32::MAX);
-    f64::from(millis) / 1e3
 }

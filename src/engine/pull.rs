@@ -16,7 +16,7 @@ use crate::engine::report::{Held, Observer, Report, Skipped};
 use crate::model::path::RelPath;
 use crate::model::row::Row;
 use crate::plan::decide::{self, Decider, Decision, Settled, Source, Step};
-use crate::plan::guard::{Limit, Toll, allows, bound};
+use crate::plan::guard::{Limit, Toll, allows, bound, empties_root};
 use crate::rules::scope::Scope;
 use crate::store::error::StoreError;
 
@@ -152,6 +152,7 @@ impl Pull<'_> {
                 deletes: toll.deletes,
                 of: toll.of,
                 limit: bound(toll, limit),
+                empties: empties_root(toll),
             };
             self.crew.report.held.get_or_insert(held);
         }

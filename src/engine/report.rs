@@ -1,5 +1,6 @@
 //! What a run did, and how it tells while it runs. Plain data: filled by the engine, shown by `cli`.
 
+use crate::model::metadata::Timestamp;
 use crate::model::path::RelPath;
 
 /// A path that could not be treated. The run goes on with the others.
@@ -29,8 +30,10 @@ pub struct Held {
     pub deletes: u64,
     /// Of so many.
     pub of: u64,
-    /// The bound it broke.
+    /// How many would have been let through.
     pub limit: u64,
+    /// Whether nothing would have been left, which no limit lets through.
+    pub empties: bool,
 }
 
 /// Entries of the source, by kind; rsync's "Number of files".
@@ -106,6 +109,13 @@ pub struct Report {
     pub seconds: f64,
     /// What the exit code must tell.
     pub troubles: Troubles,
+}
+
+/// Returns the seconds between two moments, to the millisecond.
+pub(crate) fn seconds_between(begun: Timestamp, ended: Timestamp) -> f64 {
+    let millis = u32::try_from(ended.nanos_since(begun) / 1_000_000);
+    // A clock that was set back in between tells nothing.
+    f64::from(millis.unwrap_or_default()) / 1e3
 }
 
 /// One line of `-i`: what happens, or in a dry run would happen, to a path.

@@ -9,6 +9,7 @@ use crate::disk::root::Root;
 use crate::engine::options::{FilterArg, Select};
 use crate::model::path::RelPath;
 use crate::rules::filter::{F_RULES, FilterBuilder, MergeRequest};
+use crate::rules::rule::Side;
 use crate::rules::scope::Scope;
 use crate::rules::source::FilterError;
 
@@ -37,7 +38,33 @@ pub enum SelectionError {
 /// # Errors
 /// A rule or a file of rules cannot be used.
 pub fn scope(select: &Select, delete_excluded: bool, last: &[&[u8]]) -> Result<Arc<Scope>, SelectionError> {
+    gather(FilterBuilder::new(delete_excluded), select, last)
+}
+
+/// Returns the same for a run from the tree at `source` to that at `dest`: to these, rules with the modifier `/` are
+/// relative.
+///
+/// # Errors
+/// As for [`scope`]; or the working directory is gone, to which a path is relative.
+pub fn scope_between(
+    source: &Path,
+    dest: &Path,
+    select: &Select,
+    delete_excluded: bool,
+    last: &[&[u8]],
+) -> Result<Arc<Scope>, SelectionError> {
     let mut builder = FilterBuilder::new(delete_excluded);
+    for (side, path) in [(Side::Sender, source), (Side::Receiver, dest)] {
+        let absolute = std::path::absolute(path).map_err(|source| SelectionError::File {
+            file: crate::model::path::escape(path.as_os_str().as_bytes()),
+            source,
+        })?;
+        builder = builder.with_root(side, absolute.as_os_str().as_bytes());
+    }
+    gather(builder, select, last)
+}
+
+fn gather(mut builder: FilterBuilder, select: &Select, last: &[&[u8]]) -> Result<Arc<Scope>, SelectionError> {
     if select.from0 {
         builder = builder.zero_terminated();
     }

@@ -28,8 +28,15 @@ pub struct Toll {
 /// Whether the deletions of a plan may be carried out; otherwise all of them wait for a person.
 #[must_use]
 pub fn allows(toll: Toll, limit: Limit) -> bool {
-    let emptied = toll.deletes >= toll.of && toll.creates == 0;
-    limit == Limit::Approved || toll.deletes == 0 || (toll.deletes <= bound(toll, limit) && !emptied)
+    limit == Limit::Approved
+        || toll.deletes == 0
+        || (toll.deletes <= bound(toll, limit) && !empties_root(toll))
+}
+
+/// Whether nothing would be left of a root that has something now.
+#[must_use]
+pub fn empties_root(toll: Toll) -> bool {
+    toll.deletes > 0 && toll.deletes >= toll.of && toll.creates == 0
 }
 
 /// Returns how many deletions `limit` lets pass in a root of that size.

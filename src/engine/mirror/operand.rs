@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::error::DiskError;
+use crate::disk::listing::Hides;
 use crate::disk::root::Root;
+use crate::disk::walk::{Step, Walk, WalkOptions, Window};
 use crate::engine::mirror::error::MirrorError;
 use crate::model::entry::Kind;
 use crate::model::path::{RelPath, escape};
+use crate::rules::scope::Scope;
 
 /// One source: a tree, and where in it the walk starts. Paths of the walk are paths below the destination too.
 pub(crate) struct Source {
@@ -165,10 +168,50 @@ fn absent(found: Vec<Source>, dest: &Path) -> Result<(Vec<Source>, Destination),
     ))
 }
 
+/// What a `--files-from` list names.
+#[derive(Default)]
+pub(crate) struct Listed {
+    pub(crate) paths: BTreeSet<RelPath>,
+    /// Those that end with a slash or a dot: what is in them is named too, no deeper.
+    pub(crate) opened: BTreeSet<RelPath>,
+}
+
+impl Listed {
+    /// Returns the paths, with those that stand in the opened directories of `sources`.
+    pub(crate) fn spread(mut self, sources: &[Source], rules: &Arc<Scope>) -> BTreeSet<RelPath> {
+        for (source, dir) in sources
+            .iter()
+            .flat_map(|source| self.opened.iter().map(move |dir| (source, dir)))
+        {
+            let options = WalkOptions {
+                threads: 0,
+                cross_mounts: true,
+                recurse: false,
+                skip_private: true,
+                start: dir.clone(),
+                scope: Arc::clone(rules),
+                hides: Hides::Sender,
+                only: None,
+                window: Window::default(),
+            };
+            // What fails here fails again in the run itself, and is told there.
+            self.paths
+                .extend(
+                    Walk::new(Arc::clone(&source.root), None, options).filter_map(|step| match step {
+                        Step::Entry(entry) => Some(entry.path),
+                        Step::Unreadable { path, .. } => Some(path),
+                        Step::Excluded { .. } | Step::Unnameable { .. } | Step::Mount { .. } => None,
+                    }),
+                );
+        }
+        self.paths
+    }
+}
+
 /// Returns the paths that a `--files-from` list names. `..` goes up, never above the root.
-pub(crate) fn listed(text: &[u8], from0: bool) -> Result<BTreeSet<RelPath>, MirrorError> {
+pub(crate) fn listed(text: &[u8], from0: bool) -> Result<Listed, MirrorError> {
     let separator = if from0 { b'\0' } else { b'\n' };
-    let mut paths = BTreeSet::new();
+    let mut listed = Listed::default();
     for line in text.split(|b| *b == separator) {
         let line = if from0 {
             line
@@ -189,9 +232,12 @@ pub(crate) fn listed(text: &[u8], from0: bool) -> Result<BTreeSet<RelPath>, Mirr
                 })?,
             };
         }
-        paths.insert(path);
+        if matches!(line.rsplit(|b| *b == b'/').next(), Some(b"" | b"." | b"..")) && !path.is_root() {
+            listed.opened.insert(path.clone());
+        }
+        listed.paths.insert(path);
     }
-    Ok(paths)
+    Ok(listed)
 }
 
 #[cfg(test)]
@@ -203,11 +249,12 @@ mod tests {
         let list = b"/a/b\n# c\n; d\n\n../../e\nf/./g//h/\r\ni/../..\n";
         let paths: Vec<_> = listed(list, false)
             .unwrap()
+            .paths
             .iter()
             .map(ToString::to_string)
             .collect();
         assert_eq!(paths, [".", "a/b", "e", "f/g/h"]);
-        assert_eq!(listed(b"# c\0a\nb\0", true).unwrap().len(), 2);
+        assert_eq!(listed(b"# c\0a\nb\0", true).unwrap().paths.len(), 2);
     }
 
     #[test]

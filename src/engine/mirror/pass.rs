@@ -14,7 +14,7 @@ use crate::disk::root::Root;
 use crate::disk::walk::{Entry, Step, Walk, WalkOptions, Window};
 use crate::engine::mirror::directory::{Directory, release};
 use crate::engine::mirror::operand::Source;
-use crate::engine::mirror::removal::{Flip, Removal, may_go, toll_below, toll_of};
+use crate::engine::mirror::removal::{Flip, MOUNTED, Removal, may_go, toll_below, toll_of};
 use crate::engine::mirror::setting::{Setting, mend};
 use crate::engine::mirror::site::{Site, count};
 use crate::engine::mirror::worker::Job;
@@ -208,8 +208,7 @@ impl Pass<'_> {
             return self.site.skip(&entry.path, why);
         }
         if self.is_mount(&entry.path, there.as_ref()) {
-            self.site
-                .problem(&entry.path, "is a mount point inside the destination: refused");
+            self.site.problem(&entry.path, MOUNTED);
             self.refused = Some(entry.path);
             return;
         }
@@ -228,7 +227,9 @@ impl Pass<'_> {
 
     fn is_mount(&self, path: &RelPath, there: Option<&Stat>) -> bool {
         let Some(dest) = &self.site.dest else { return false };
-        !path.is_root() && there.is_some_and(|there| there.kind == Kind::Dir && there.dev != dest.dev())
+        let is_dir = there.is_some_and(|there| there.kind == Kind::Dir);
+        // What cannot be looked at will fail by itself.
+        is_dir && !path.is_root() && dest.is_mount(path).unwrap_or(false)
     }
 
     /// Passes over one file that gets another name.
@@ -365,7 +366,7 @@ impl Pass<'_> {
         let (Some(dest), Some(rules)) = (&self.site.dest, self.rules_above(&job.to)) else {
             return;
         };
-        let (toll, empties) = toll_below(dest, &rules, &job.to);
+        let (toll, empties) = toll_below(dest, &rules, &job.to, None);
         if toll == 0 && empties {
             if let Some(item) = &item {
                 self.observer.item(item);
@@ -449,7 +450,7 @@ impl Pass<'_> {
                 && !self.sources.iter().any(|source| source.has(&path))
                 && may_go(rules, &path, stat.kind);
             let toll = if goes {
-                toll_of(dest, rules, &path, stat)
+                toll_of(dest, rules, &path, stat, self.setting.suffix_beside())
             } else {
                 0
             };
@@ -471,7 +472,7 @@ impl Pass<'_> {
             return;
         };
         if complete && self.setting.options.removal.delete && may_go(rules, path, stat.kind) {
-            self.deletes += toll_of(dest, rules, path, &stat);
+            self.deletes += toll_of(dest, rules, path, &stat, self.setting.suffix_beside());
             frame.goes.push((path.name().into(), stat));
         }
     }

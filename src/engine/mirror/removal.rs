@@ -17,6 +17,9 @@ use crate::plan::itemize::DELETING;
 use crate::rules::rule::Side;
 use crate::rules::scope::Scope;
 
+/// Why nothing is done where something is mounted.
+pub(crate) const MOUNTED: &str = "is a mount point inside the destination: refused";
+
 /// What goes from one directory of the destination.
 pub(crate) struct Removal {
     pub(crate) dir: RelPath,
@@ -50,8 +53,26 @@ pub(crate) fn may_go(rules: &Scope, path: &RelPath, kind: Kind) -> bool {
             .is_excluded()
 }
 
-/// Calls `tell` for all below `start` that goes, children before parents. Returns whether `start` would be empty.
-fn descend(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath, tell: &mut dyn FnMut(Found<'_>)) -> bool {
+/// Calls `tell` for all below `start` that goes, children before parents. Returns whether `start` would be empty;
+/// `beside` is what is added to the names of backups that remain where their files were.
+fn descend(
+    dest: &Arc<Root>,
+    rules: &Arc<Scope>,
+    start: &RelPath,
+    beside: Option<&[u8]>,
+    tell: &mut dyn FnMut(Found<'_>),
+) -> bool {
+    match dest.is_mount(start) {
+        Ok(false) => {}
+        Ok(true) => {
+            tell(Found::Stays(start, MOUNTED.to_owned()));
+            return false;
+        }
+        Err(error) => {
+            tell(Found::Stays(start, error.to_string()));
+            return false;
+        }
+    }
     let options = WalkOptions {
         threads: 0,
         cross_mounts: false,
@@ -98,7 +119,7 @@ fn descend(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath, tell: &mut dyn
             }
             Step::Entry(entry) => {
                 tell(Found::Goes(&entry.path, entry.stat.kind, &entry.stat));
-                false
+                beside.is_some_and(|suffix| !entry.path.name().ends_with(suffix))
             }
             Step::Excluded { .. } => true,
             Step::Unreadable { path, error } => {
@@ -110,10 +131,7 @@ fn descend(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath, tell: &mut dyn
                 true
             }
             Step::Mount { path, .. } => {
-                tell(Found::Stays(
-                    path,
-                    "is a mount point inside the destination".to_owned(),
-                ));
+                tell(Found::Stays(path, MOUNTED.to_owned()));
                 true
             }
         };
@@ -128,20 +146,31 @@ fn descend(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath, tell: &mut dyn
 }
 
 /// Returns how many entries below `start` would go, and whether it would be empty then.
-pub(crate) fn toll_below(dest: &Arc<Root>, rules: &Arc<Scope>, start: &RelPath) -> (u64, bool) {
+pub(crate) fn toll_below(
+    dest: &Arc<Root>,
+    rules: &Arc<Scope>,
+    start: &RelPath,
+    beside: Option<&[u8]>,
+) -> (u64, bool) {
     let mut toll = 0;
-    let empty = descend(dest, rules, start, &mut |found| {
+    let empty = descend(dest, rules, start, beside, &mut |found| {
         toll += u64::from(matches!(found, Found::Goes(..)))
     });
     (toll, empty)
 }
 
 /// Returns how many entries would go with `path`.
-pub(crate) fn toll_of(dest: &Arc<Root>, rules: &Arc<Scope>, path: &RelPath, stat: &Stat) -> u64 {
+pub(crate) fn toll_of(
+    dest: &Arc<Root>,
+    rules: &Arc<Scope>,
+    path: &RelPath,
+    stat: &Stat,
+    beside: Option<&[u8]>,
+) -> u64 {
     if stat.kind != Kind::Dir {
         return 1;
     }
-    let (below, empty) = toll_below(dest, rules, path);
+    let (below, empty) = toll_below(dest, rules, path, beside);
     below + u64::from(empty)
 }
 
@@ -149,6 +178,8 @@ pub(crate) fn toll_of(dest: &Arc<Root>, rules: &Arc<Scope>, path: &RelPath, stat
 pub(crate) struct Remover<'a> {
     pub(crate) site: &'a Site,
     pub(crate) dest: &'a Arc<Root>,
+    /// What is added to the names of backups that remain where their files were.
+    pub(crate) beside: Option<&'a [u8]>,
     pub(crate) observer: &'a mut dyn Observer,
 }
 
@@ -186,7 +217,7 @@ impl Remover<'_> {
     /// Deletes what goes from below `path`; returns whether it is empty then.
     fn empty(&mut self, rules: &Arc<Scope>, path: &RelPath) -> bool {
         let dest = Arc::clone(self.dest);
-        descend(&dest, rules, path, &mut |found| match found {
+        descend(&dest, rules, path, self.beside, &mut |found| match found {
             Found::Goes(path, kind, stat) => self.one(path, kind, stat),
             Found::Stays(path, why) => self.site.problem(path, why),
         })

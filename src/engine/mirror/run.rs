@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::disk::apply::Apply;
 use crate::disk::attributes::{Which, set_fd};
+use crate::disk::clock;
 use crate::disk::error::{DiskError, Doing};
 use crate::disk::kept::Kept;
 use crate::disk::private::{Lock, Private};
@@ -23,12 +24,12 @@ use crate::engine::mirror::setting::Setting;
 use crate::engine::mirror::site::Site;
 use crate::engine::mirror::worker::work;
 use crate::engine::options::{self, Options};
-use crate::engine::report::{Held, Item, Observer, Progress, Report};
+use crate::engine::report::{Held, Item, Observer, Progress, Report, seconds_between};
 use crate::engine::selection;
 use crate::model::entry::Kind;
 use crate::model::metadata::{Attributes, Stat, Timestamp};
 use crate::model::path::{RelPath, escape};
-use crate::plan::guard::{Limit, Toll, allows};
+use crate::plan::guard::{Toll, allows, bound, empties_root};
 use crate::rules::scope::Scope;
 
 /// Threads that copy.
@@ -129,11 +130,19 @@ fn carry(
     setting: &Setting,
     observer: &mut dyn Observer,
 ) -> Result<Report, MirrorError> {
+    let begun = clock::now();
     let options = &setting.options;
-    let rules = rules(options)?;
     let (sources, destination) = resolve(sources, dest)?;
+    let rules = rules(options, &sources, &destination)?;
     let only = match &options.select.files_from {
-        Some(file) => Some(Arc::new(listed(&selection::read(file)?, options.select.from0)?)),
+        Some(file) => {
+            let listed = listed(&selection::read(file)?, options.select.from0)?;
+            Some(Arc::new(if options.preserve.recursive {
+                listed.paths
+            } else {
+                listed.spread(&sources, &rules)
+            }))
+        }
         None => None,
     };
     let opened = open(&destination, options.dry_run)?;
@@ -149,22 +158,38 @@ fn carry(
     missing_of(&site, &sources, only.as_deref());
     transfer(&site, setting, &sources, rules, only, opened.before, observer);
     site.flush_names();
-    let report = site.into_report();
+    let mut report = site.into_report();
     for hold in [opened.hold, backup_hold].into_iter().flatten() {
         hold.end()?;
     }
+    report.seconds = seconds_between(begun, clock::now());
     Ok(report)
 }
 
-/// Returns the rules of a run; backups beside their files are shielded from deletion.
-fn rules(options: &Options) -> Result<Arc<Scope>, MirrorError> {
+/// Returns the rules of a run; backups beside their files are shielded from deletion. With several sources, rules that
+/// give absolute paths are for the first.
+fn rules(
+    options: &Options,
+    sources: &[Source],
+    destination: &Destination,
+) -> Result<Arc<Scope>, MirrorError> {
     let removal = &options.removal;
     let beside = removal.backup.as_ref().filter(|backup| backup.dir.is_none());
     let shield = beside
         .filter(|_| removal.delete && !removal.delete_excluded)
         .map(|backup| [b"P *", backup.suffix.as_bytes()].concat());
     let last: Vec<&[u8]> = shield.iter().map(Vec::as_slice).collect();
-    Ok(selection::scope(&options.select, removal.delete_excluded, &last)?)
+    let source = sources
+        .first()
+        .map_or(Path::new("/"), |source| source.root.path());
+    let (select, excluded) = (&options.select, removal.delete_excluded);
+    Ok(selection::scope_between(
+        source,
+        &destination.path,
+        select,
+        excluded,
+        &last,
+    )?)
 }
 
 /// Opens the destination, makes it where it is missing, and takes its lock; a dry run only opens it.
@@ -357,26 +382,21 @@ fn transfer(
         return;
     }
     if !allows(toll, setting.limit) {
-        let limit = limit_of(toll, setting.limit);
         site.report().held = Some(Held {
             deletes: toll.deletes,
             of: toll.of,
-            limit,
+            limit: bound(toll, setting.limit),
+            empties: empties_root(toll),
         });
         return;
     }
     let Some(dest) = &site.dest else { return };
-    let mut remover = Remover { site, dest, observer };
+    let mut remover = Remover {
+        site,
+        dest,
+        beside: setting.suffix_beside(),
+        observer,
+    };
     removals.iter().for_each(|removal| remover.remove(removal));
     flips.into_iter().for_each(|flip| remover.flip(flip));
-}
-
-/// Returns the number of deletions that would have been allowed, for the message.
-fn limit_of(toll: Toll, limit: Limit) -> u64 {
-    match limit {
-        Limit::Formula => (toll.of / 4).clamp(20, 1000),
-        Limit::Count(count) => count,
-        Limit::Percent(percent) => toll.of.saturating_mul(u64::from(percent)) / 100,
-        Limit::Approved => u64::MAX,
-    }
 }

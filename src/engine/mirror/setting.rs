@@ -1,5 +1,7 @@
 //! What a one-way run was told, worked out once.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use crate::disk::attributes::Which;
 use crate::disk::names::SystemNames;
 use crate::disk::process::Process;
@@ -69,6 +71,12 @@ impl Setting {
             process,
             options: options.clone(),
         })
+    }
+
+    /// Returns what is added to the names of backups that stay beside their files; `None` where none do.
+    pub(crate) fn suffix_beside(&self) -> Option<&[u8]> {
+        let backup = self.options.removal.backup.as_ref()?;
+        backup.dir.is_none().then(|| backup.suffix.as_bytes())
     }
 
     /// Takes the times of directories out of what is carried.
