@@ -62,16 +62,9 @@ fn descend(
     beside: Option<&[u8]>,
     tell: &mut dyn FnMut(Found<'_>),
 ) -> bool {
-    match dest.is_mount(start) {
-        Ok(false) => {}
-        Ok(true) => {
-            tell(Found::Stays(start, MOUNTED.to_owned()));
-            return false;
-        }
-        Err(error) => {
-            tell(Found::Stays(start, error.to_string()));
-            return false;
-        }
+    if let Some(why) = barred(dest, start) {
+        tell(Found::Stays(start, why));
+        return false;
     }
     let options = WalkOptions {
         threads: 0,
@@ -108,34 +101,17 @@ fn descend(
         {
             close(&mut open, tell);
         }
-        let stays = match &step {
-            Step::Entry(entry) if entry.stat.kind == Kind::Dir => {
-                let error = entry.dir.as_ref().and_then(|dir| dir.error.clone());
-                if let Some(error) = &error {
-                    tell(Found::Stays(&entry.path, error.to_string()));
-                }
-                open.push((entry.path.clone(), entry.stat, error.is_some()));
-                false
+        if let Step::Entry(entry) = &step
+            && entry.stat.kind == Kind::Dir
+        {
+            let error = entry.dir.as_ref().and_then(|dir| dir.error.clone());
+            if let Some(error) = &error {
+                tell(Found::Stays(&entry.path, error.to_string()));
             }
-            Step::Entry(entry) => {
-                tell(Found::Goes(&entry.path, entry.stat.kind, &entry.stat));
-                beside.is_some_and(|suffix| !entry.path.name().ends_with(suffix))
-            }
-            Step::Excluded { .. } => true,
-            Step::Unreadable { path, error } => {
-                tell(Found::Stays(path, error.to_string()));
-                true
-            }
-            Step::Unnameable { dir, error } => {
-                tell(Found::Stays(dir, error.to_string()));
-                true
-            }
-            Step::Mount { path, .. } => {
-                tell(Found::Stays(path, MOUNTED.to_owned()));
-                true
-            }
-        };
-        if stays && let Some(above) = open.last_mut() {
+            open.push((entry.path.clone(), entry.stat, error.is_some()));
+        } else if leaves_something(&step, beside, tell)
+            && let Some(above) = open.last_mut()
+        {
             above.2 = true;
         }
     }
@@ -143,6 +119,29 @@ fn descend(
         close(&mut open, tell);
     }
     empty
+}
+
+/// Returns why nothing below `start` may be deleted; `None` where it may.
+fn barred(dest: &Root, start: &RelPath) -> Option<String> {
+    match dest.is_mount(start) {
+        Ok(is_mount) => is_mount.then(|| MOUNTED.to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Tells what a step that is no directory comes to. Returns whether something remains in the directory that holds it.
+fn leaves_something(step: &Step, beside: Option<&[u8]>, tell: &mut dyn FnMut(Found<'_>)) -> bool {
+    let (path, why) = match step {
+        Step::Entry(entry) => {
+            tell(Found::Goes(&entry.path, entry.stat.kind, &entry.stat));
+            return beside.is_some_and(|suffix| !entry.path.name().ends_with(suffix));
+        }
+        Step::Excluded { .. } => return true,
+        Step::Unreadable { path, error } | Step::Unnameable { dir: path, error } => (path, error.to_string()),
+        Step::Mount { path, .. } => (path, MOUNTED.to_owned()),
+    };
+    tell(Found::Stays(path, why));
+    true
 }
 
 /// Returns how many entries below `start` would go, and whether it would be empty then.
@@ -154,7 +153,7 @@ pub(crate) fn toll_below(
 ) -> (u64, bool) {
     let mut toll = 0;
     let empty = descend(dest, rules, start, beside, &mut |found| {
-        toll += u64::from(matches!(found, Found::Goes(..)))
+        toll += u64::from(matches!(found, Found::Goes(..)));
     });
     (toll, empty)
 }
