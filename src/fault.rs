@@ -151,18 +151,9 @@ mod armed {
                 let (name, count) = text.split_once(':')?;
                 Some((name.to_owned(), count.parse().ok()?))
             });
-            let log = std::env::var_os("CSYNC_CRASH_LOG").and_then(|path| {
-                std::fs::OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(path)
-                    .ok()
-            });
-            Plan {
-                target,
-                passed: AtomicU64::new(0),
-                log: log.map(|file| Mutex::new((file, Vec::new()))),
-            }
+            let log = std::env::var_os("CSYNC_CRASH_LOG")
+                .and_then(|path| std::fs::OpenOptions::new().append(true).create(true).open(path).ok());
+            Plan { target, passed: AtomicU64::new(0), log: log.map(|file| Mutex::new((file, Vec::new()))) }
         })
     }
 

@@ -20,32 +20,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("disk", &["model", "rules", "plan", "fault"]),
     ("store", &["model", "plan", "fault"]),
     ("transport", &["model"]),
-    (
-        "engine",
-        &[
-            "model",
-            "rules",
-            "plan",
-            "config",
-            "disk",
-            "store",
-            "transport",
-            "fault",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "model",
-            "rules",
-            "plan",
-            "config",
-            "disk",
-            "store",
-            "transport",
-            "engine",
-        ],
-    ),
+    ("engine", &["model", "rules", "plan", "config", "disk", "store", "transport", "fault"]),
+    ("cli", &["model", "rules", "plan", "config", "disk", "store", "transport", "engine"]),
     ("bin", &["cli"]),
 ];
 
@@ -111,10 +87,7 @@ struct Source {
 
 impl Source {
     fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// Such as `["disk", "root"]`.
@@ -149,10 +122,7 @@ impl Source {
 }
 
 fn without_comments(text: &str) -> String {
-    text.lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 fn is_name(c: char) -> bool {
@@ -169,11 +139,7 @@ fn places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a 
 /// Every path that the code of `source` names in this crate, as components after `crate::`.
 fn named_paths(source: &Source) -> Vec<Vec<String>> {
     let code = source.code();
-    let prefix = if source.floor() == "bin" {
-        "csync::"
-    } else {
-        "crate::"
-    };
+    let prefix = if source.floor() == "bin" { "csync::" } else { "crate::" };
     places(&code, prefix)
         .map(|at| {
             let rest = &code[at + prefix.len()..];
@@ -193,11 +159,7 @@ fn imports_against_the_floors(sources: &[Source]) -> Vec<String> {
         };
         for path in named_paths(source) {
             if path[0] != floor && !allowed.contains(&path[0].as_str()) {
-                faults.push(format!(
-                    "{}: {floor} may not name crate::{}",
-                    source.path,
-                    path.join("::")
-                ));
+                faults.push(format!("{}: {floor} may not name crate::{}", source.path, path.join("::")));
             }
         }
     }
@@ -209,33 +171,21 @@ fn misspelt_imports(sources: &[Source]) -> Vec<String> {
     let mut faults = Vec::new();
     for source in sources.iter().filter(|source| source.path != "lib.rs") {
         let text = without_comments(&source.text);
-        for line in text
-            .lines()
-            .filter(|line| line.contains("super::") && line.trim() != "use super::*;")
-        {
+        for line in text.lines().filter(|line| line.contains("super::") && line.trim() != "use super::*;") {
             faults.push(format!("{}: super:: in `{}`", source.path, line.trim()));
         }
         if source.code().contains("use super::*;") {
             faults.push(format!("{}: super:: outside of tests", source.path));
         }
-        for line in text
-            .lines()
-            .filter(|line| line.contains("crate::{") || line.trim().starts_with("pub use "))
+        for line in
+            text.lines().filter(|line| line.contains("crate::{") || line.trim().starts_with("pub use "))
         {
-            faults.push(format!(
-                "{}: `{}` is a façade or a bundle",
-                source.path,
-                line.trim()
-            ));
+            faults.push(format!("{}: `{}` is a façade or a bundle", source.path, line.trim()));
         }
         for path in named_paths(source) {
             let parts: Vec<&str> = path.iter().map(String::as_str).collect();
             if !(1..=parts.len()).any(|count| modules.contains(&parts[..count])) {
-                faults.push(format!(
-                    "{}: crate::{} is not floor::file::Name",
-                    source.path,
-                    path.join("::")
-                ));
+                faults.push(format!("{}: crate::{} is not floor::file::Name", source.path, path.join("::")));
             }
         }
     }
@@ -249,10 +199,7 @@ fn circles(sources: &[Source]) -> Vec<String> {
     for source in &library {
         let own = source.module().join("::");
         let files = named_paths(source).into_iter().filter_map(|path| {
-            (1..=path.len())
-                .rev()
-                .map(|n| path[..n].join("::"))
-                .find(|module| modules.contains(module))
+            (1..=path.len()).rev().map(|n| path[..n].join("::")).find(|module| modules.contains(module))
         });
         named.insert(own.clone(), files.filter(|module| *module != own).collect());
     }
@@ -280,9 +227,8 @@ fn impurities(sources: &[Source]) -> Vec<String> {
     let mut faults = Vec::new();
     for source in sources.iter().filter(|source| PURE.contains(&source.floor())) {
         let code = source.code();
-        for word in BARRED
-            .iter()
-            .filter(|word| code.match_indices(*word).any(|(at, _)| is_whole(&code, at, word)))
+        for word in
+            BARRED.iter().filter(|word| code.match_indices(*word).any(|(at, _)| is_whole(&code, at, word)))
         {
             faults.push(format!("{}: a pure floor says {word}", source.path));
         }
@@ -316,10 +262,7 @@ fn crates_without_a_door(manifest: &str) -> Vec<String> {
         .skip_while(|line| *line != "[dependencies]")
         .skip(1)
         .take_while(|line| !line.starts_with('['))
-        .filter_map(|line| {
-            line.split_once('=')
-                .map(|(name, _)| name.trim().replace('-', "_"))
-        })
+        .filter_map(|line| line.split_once('=').map(|(name, _)| name.trim().replace('-', "_")))
         .filter(|name| !DOORS.iter().any(|(door, _)| door == name))
         .map(|name| format!("Cargo.toml: {name} has no door in the table"))
         .collect()
@@ -338,10 +281,7 @@ fn long_files(sources: &[Source]) -> Vec<String> {
 fn declared(library: &str) -> BTreeSet<String> {
     let mut above = Vec::new();
     let mut modules = BTreeSet::new();
-    for line in without_comments(library)
-        .lines()
-        .map(|line| line.trim().trim_start_matches("pub "))
-    {
+    for line in without_comments(library).lines().map(|line| line.trim().trim_start_matches("pub ")) {
         let Some(name) = line.strip_prefix("mod ") else {
             if line == "}" {
                 above.pop();
@@ -358,14 +298,9 @@ fn declared(library: &str) -> BTreeSet<String> {
 }
 
 fn files_off_the_plan(sources: &[Source]) -> Vec<String> {
-    let library = sources
-        .iter()
-        .find(|source| source.path == "lib.rs")
-        .map_or("", |source| &source.text);
+    let library = sources.iter().find(|source| source.path == "lib.rs").map_or("", |source| &source.text);
     let declared = declared(library);
-    let kept = sources
-        .iter()
-        .filter(|source| source.is_library() && !source.is_test());
+    let kept = sources.iter().filter(|source| source.is_library() && !source.is_test());
     kept.map(|source| (source, source.module().join("::")))
         .filter(|(source, module)| !declared.contains(module) || source.path.ends_with("/mod.rs"))
         .map(|(source, module)| format!("{}: lib.rs does not declare {module}", source.path))
@@ -378,11 +313,7 @@ fn read_sources(directory: &Path, below: &Path, sources: &mut Vec<Source>) {
         if path.is_dir() {
             read_sources(&path, below, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path
-                .strip_prefix(below)
-                .expect("below src")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(below).expect("below src").to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("a source is text");
             sources.push(Source { path: name, text });
         }
@@ -414,18 +345,9 @@ fn this_crate_keeps_every_rule() {
     let sources = this_crate();
     let faults: Vec<String> = RULES
         .iter()
-        .flat_map(|(name, rule)| {
-            rule(&sources)
-                .into_iter()
-                .map(move |fault| format!("{name}: {fault}"))
-        })
+        .flat_map(|(name, rule)| rule(&sources).into_iter().map(move |fault| format!("{name}: {fault}")))
         .collect();
-    assert!(
-        faults.is_empty(),
-        "{} faults:\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]
@@ -433,10 +355,7 @@ fn every_dependency_has_a_door() {
     let manifest = include_str!("../Cargo.toml");
     assert_eq!(crates_without_a_door(manifest), Vec::<String>::new());
     let planted = format!("{manifest}\n").replace("[dependencies]\n", "[dependencies]\nleft-pad = \"1\"\n");
-    assert_eq!(
-        crates_without_a_door(&planted),
-        ["Cargo.toml: left_pad has no door in the table"]
-    );
+    assert_eq!(crates_without_a_door(&planted), ["Cargo.toml: left_pad has no door in the table"]);
 }
 
 #[test]
@@ -444,10 +363,7 @@ fn no_floor_lists_a_floor_above_it() {
     for (at, (floor, allowed)) in FLOORS.iter().enumerate() {
         for name in *allowed {
             let below = FLOORS.iter().position(|(other, _)| other == name);
-            assert!(
-                below.is_some_and(|below| below < at),
-                "{floor} lists {name}, which is not below it"
-            );
+            assert!(below.is_some_and(|below| below < at), "{floor} lists {name}, which is not below it");
         }
     }
 }

@@ -1,9 +1,5 @@
 //! What was found by trying to break a run, each with the smallest case that did.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
 
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -31,10 +27,7 @@ fn at_rest(sandbox: &Sandbox, more: &[&str]) -> Snapshot {
 fn a_new_file_follows_its_directory_whichever_side_renamed_it() {
     for (mover, other) in [("a", "b"), ("b", "a")] {
         let sandbox = Sandbox::new();
-        build(
-            &sandbox.path("a"),
-            "old/sub/f=#4000 old/sub/g=#5000 old/top=#6000",
-        );
+        build(&sandbox.path("a"), "old/sub/f=#4000 old/sub/g=#5000 old/top=#6000");
         sandbox.sync(&[]).ends_with(&[0]);
         rename(&sandbox.path(mover), "old", "further/new");
         build(&sandbox.path(other), "old/sub/fresh=made old/sub/f=edited");
@@ -44,11 +37,7 @@ fn a_new_file_follows_its_directory_whichever_side_renamed_it() {
             let paths = now.paths();
             assert!(now.0.contains_key(path.as_bytes()), "{mover} renamed: {paths:?}");
         }
-        assert!(
-            !now.0.contains_key(&b"old"[..]),
-            "{mover} renamed: {:?}",
-            now.paths()
-        );
+        assert!(!now.0.contains_key(&b"old"[..]), "{mover} renamed: {:?}", now.paths());
     }
 }
 
@@ -67,10 +56,7 @@ fn unprivileged(sandbox: &Sandbox, arguments: &[&str]) -> Run {
 #[test]
 fn an_ordinary_user_carries_changes_into_directories_that_nobody_may_write() {
     let sandbox = Sandbox::new();
-    build(
-        &sandbox.a(),
-        "mod/sub/f=#4000 mod/sub/g=#5000 mod/h=1 old/sub/i=#100",
-    );
+    build(&sandbox.a(), "mod/sub/f=#4000 mod/sub/g=#5000 mod/h=1 old/sub/i=#100");
     for path in ["mod/sub", "mod", "old/sub", "old"] {
         tree::chmod(&sandbox.a(), path, 0o555);
     }

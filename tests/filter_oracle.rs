@@ -1,11 +1,7 @@
 //! Our filter rules against rsync's own: the same rules over the same trees, path by path.
 
 #![cfg(feature = "system")]
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a helper of a test may stop the test"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a helper of a test may stop the test")]
 
 #[path = "support/filter_cases.rs"]
 mod filter_cases;
@@ -66,12 +62,7 @@ fn listing(root: &Path) -> BTreeSet<String> {
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(dir).expect("readdir") {
             let path = entry.expect("entry").path();
-            let name = path
-                .strip_prefix(root)
-                .expect("below the root")
-                .to_str()
-                .expect("text")
-                .to_owned();
+            let name = path.strip_prefix(root).expect("below the root").to_str().expect("text").to_owned();
             if path.is_dir() {
                 found.insert(name + "/");
                 open.push(path);
@@ -85,18 +76,9 @@ fn listing(root: &Path) -> BTreeSet<String> {
 
 fn rsync(args: &[String], sender: &Path, receiver: &Path) {
     let from = format!("{}/", sender.display());
-    let output = Command::new("rsync")
-        .arg("-a")
-        .args(args)
-        .arg(from)
-        .arg(receiver)
-        .output()
-        .expect("rsync runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output =
+        Command::new("rsync").arg("-a").args(args).arg(from).arg(receiver).output().expect("rsync runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn scope(args: &[String], sender: &Path, receiver: &Path) -> Arc<Scope> {
@@ -156,17 +138,8 @@ fn enter(above: &Arc<Scope>, root: &Path, dir: &RelPath) -> Arc<Scope> {
 
 fn children(root: &Path, dir: &RelPath) -> Vec<(RelPath, bool)> {
     let at = root.join(OsStr::from_bytes(dir.as_bytes()));
-    let entries = fs::read_dir(at)
-        .expect("readdir")
-        .map(|entry| entry.expect("entry"));
-    entries
-        .map(|e| {
-            (
-                dir.join(e.file_name().as_bytes()).expect("a name"),
-                e.path().is_dir(),
-            )
-        })
-        .collect()
+    let entries = fs::read_dir(at).expect("readdir").map(|entry| entry.expect("entry"));
+    entries.map(|e| (dir.join(e.file_name().as_bytes()).expect("a name"), e.path().is_dir())).collect()
 }
 
 fn shown(path: &RelPath, is_dir: bool) -> String {
@@ -230,8 +203,7 @@ fn kept(
 /// Returns how ours differs from rsync's, each path with `+` where only ours has it.
 fn difference(ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> Vec<String> {
     let more = ours.difference(theirs).map(|path| format!("+{path}"));
-    more.chain(theirs.difference(ours).map(|path| format!("-{path}")))
-        .collect()
+    more.chain(theirs.difference(ours).map(|path| format!("-{path}"))).collect()
 }
 
 fn check(case: &Case) -> Result<(), String> {
@@ -269,13 +241,7 @@ fn every_case_transfers_and_protects_what_rsync_does() {
     assert!(CASES.len() >= 60);
     let faults: Vec<String> = CASES.iter().filter_map(|case| check(case).err()).collect();
     println!("{} passed", CASES.len() - faults.len());
-    assert!(
-        faults.is_empty(),
-        "{} of {} differ:\n{}",
-        faults.len(),
-        CASES.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} of {} differ:\n{}", faults.len(), CASES.len(), faults.join("\n"));
 }
 
 /// Rules that transfer everything would agree with a filter that does nothing: most cases must bite.
@@ -293,9 +259,6 @@ fn most_cases_exclude_something() {
         sent(&scope, &sender, &RelPath::root(), &mut ours);
         biting += usize::from(ours.len() < listing(&sender).len());
     }
-    println!(
-        "{biting} of {} cases exclude something on the sender",
-        CASES.len()
-    );
+    println!("{biting} of {} cases exclude something on the sender", CASES.len());
     assert!(biting * 3 > CASES.len() * 2);
 }

@@ -16,11 +16,7 @@ use sandbox::{Run, Sandbox};
 
 /// Rules in files of the standard name, whose name is the one thing that differs between the two programs.
 const STANDARD: &[Case] = &[
-    Case {
-        case: "-F",
-        args: &["-F"],
-        rule_files: &[("@F", "- *.o\n"), ("foo/@F", "+ a.o\n- x\n")],
-    },
+    Case { case: "-F", args: &["-F"], rule_files: &[("@F", "- *.o\n"), ("foo/@F", "+ a.o\n- x\n")] },
     Case {
         case: "-FF",
         args: &["-FF"],
@@ -117,20 +113,12 @@ fn outcome(
 }
 
 fn differs(case: &Case, populated: bool) -> Option<String> {
-    let ours = outcome(
-        case,
-        &[sandbox::CSYNC, "push", "--yes"],
-        ".csync-filter",
-        populated,
-    );
+    let ours = outcome(case, &[sandbox::CSYNC, "push", "--yes"], ".csync-filter", populated);
     let theirs = outcome(case, &["rsync"], ".rsync-filter", populated);
     if ours == theirs {
         return None;
     }
-    let mut lines = format!(
-        "{} (populated: {populated}): {:?} | {:?}",
-        case.case, ours.0, theirs.0
-    );
+    let mut lines = format!("{} (populated: {populated}): {:?} | {:?}", case.case, ours.0, theirs.0);
     for path in ours.1.keys().chain(theirs.1.keys()) {
         let (one, two) = (ours.1.get(path), theirs.1.get(path));
         if one != two && !lines.contains(&format!("\n  {path}: ")) {
@@ -144,17 +132,8 @@ fn differs(case: &Case, populated: bool) -> Option<String> {
 fn every_filter_case_leaves_what_rsync_leaves() {
     let cases = || CASES.iter().chain(STANDARD);
     let faults: Vec<String> = cases()
-        .flat_map(|case| {
-            [false, true]
-                .into_iter()
-                .filter_map(|populated| differs(case, populated))
-        })
+        .flat_map(|case| [false, true].into_iter().filter_map(|populated| differs(case, populated)))
         .collect();
     println!("counted {} filter cases", cases().count());
-    assert!(
-        faults.is_empty(),
-        "{} differ:\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} differ:\n{}", faults.len(), faults.join("\n"));
 }

@@ -1,10 +1,7 @@
 //! One-way runs where the system refuses: no rights, no room, a lock, a mount, a source that will not hold still.
 #![cfg(feature = "system")]
 #![allow(clippy::expect_used, reason = "a helper of a test may stop the test")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 use std::fs;
 use std::io::{Seek as _, Write as _};
@@ -67,13 +64,7 @@ fn in_namespace(sandbox: &Sandbox, script: &str) -> Run {
 fn names(dir: &Path) -> Vec<String> {
     let list = fs::read_dir(dir).expect("list a directory");
     let mut names: Vec<String> = list
-        .map(|entry| {
-            entry
-                .expect("list a directory")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("list a directory").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -103,19 +94,15 @@ fn an_unreadable_directory_is_no_empty_one() {
     for name in ["b/d", "b/d/f", "b/old"] {
         give(&sandbox, name);
     }
-    as_nobody(&sandbox, &["./csync", "push", "--delete", "--yes", "a/", "b"])
-        .ends_with(&[23])
-        .says(&["d"]);
+    as_nobody(&sandbox, &["./csync", "push", "--delete", "--yes", "a/", "b"]).ends_with(&[23]).says(&["d"]);
     assert_eq!(names(&sandbox.b()), ["d", "old", "z"]);
     assert_eq!(names(&sandbox.path("b/d")), ["f"]);
 }
 
 #[test]
 fn a_closed_directory_is_opened_by_its_owner_and_by_nobody_else() {
-    for (case, own, code, inside) in [
-        ("its owner's", true, 0, vec!["new"]),
-        ("another's", false, 23, vec![]),
-    ] {
+    for (case, own, code, inside) in [("its owner's", true, 0, vec!["new"]), ("another's", false, 23, vec![])]
+    {
         let sandbox = open_sandbox();
         write(&sandbox, "a/d/new", "1");
         write(&sandbox, "a/z", "2");
@@ -171,10 +158,7 @@ fn a_full_disk_is_told_by_name_and_leaves_whole_files_only() {
     let script = "mount -t tmpfs -o size=1m none b; echo old > b/kept; echo x > b/gone
         code=0; \"$1\" push --delete --yes a/ b || code=$?; cp -a b out; exit $code";
     let run = in_namespace(&sandbox, script).ends_with(&[11]);
-    assert!(
-        ["large", "kept"].iter().any(|name| run.stderr().contains(name)),
-        "{run}"
-    );
+    assert!(["large", "kept"].iter().any(|name| run.stderr().contains(name)), "{run}");
     let out = sandbox.path("out");
     assert_eq!(fs::read(out.join("kept")).expect("read"), b"old\n", "{run}");
     for name in names(&out) {
@@ -193,18 +177,12 @@ fn a_destination_that_another_run_works_on_is_refused_with_its_process() {
     let sandbox = Sandbox::new();
     (0..5000).for_each(|number| write(&sandbox, &format!("a/{number}"), "content"));
     write(&sandbox, "c/other", "1");
-    let mut first = sandbox
-        .csync(&["push", "a/", "b"])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("start the first run");
+    let mut first =
+        sandbox.csync(&["push", "a/", "b"]).stdout(Stdio::null()).spawn().expect("start the first run");
     let pid = rustix::process::Pid::from_child(&first);
     // The first names are published long before the last; the lock was taken before them.
     while names(&sandbox.b()).len() < 2 {
-        assert!(
-            first.try_wait().expect("look at it").is_none(),
-            "it ended too early"
-        );
+        assert!(first.try_wait().expect("look at it").is_none(), "it ended too early");
         std::thread::yield_now();
     }
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stop it");
@@ -213,11 +191,7 @@ fn a_destination_that_another_run_works_on_is_refused_with_its_process() {
     assert!(first.wait().expect("wait for it").success());
     let number = first.id().to_string();
     second.ends_with(&[41]).says(&[&number]);
-    assert_eq!(
-        names(&sandbox.b()).len(),
-        5000,
-        "only the first run wrote, and left nothing"
-    );
+    assert_eq!(names(&sandbox.b()).len(), 5000, "only the first run wrote, and left nothing");
 }
 
 #[test]
@@ -246,10 +220,8 @@ fn a_source_that_changes_while_it_is_copied_is_whole_or_not_there() {
     let (mut whole, mut busy) = (0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .open(sandbox.path("a/f"))
-                .expect("open the source");
+            let mut file =
+                fs::OpenOptions::new().write(true).open(sandbox.path("a/f")).expect("open the source");
             for round in 0_u8..=255 {
                 file.rewind().expect("rewind");
                 for _ in 0..64 {

@@ -1,15 +1,8 @@
 //! Kill -9 at every named point, at system calls, and during the recovery from a kill: converged, nothing lost, nothing
 //! torn, nothing left over. A run in which no kill fired does not count.
 #![cfg(feature = "system")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 #[path = "kill/drill.rs"]
 mod drill;
@@ -68,10 +61,7 @@ const CALLS: &[&str] = &[
 ];
 
 fn named(text: &str) -> Option<&'static str> {
-    Point::ALL
-        .iter()
-        .map(|point| point.name())
-        .find(|name| *name == text)
+    Point::ALL.iter().map(|point| point.name()).find(|name| *name == text)
 }
 
 /// How often a run was killed where.
@@ -112,26 +102,15 @@ fn a_kill_at_every_named_point_loses_nothing() {
         println!("  {name}: {count}");
     }
     no_failures(&fired.failures);
-    let never: Vec<&str> = Point::ALL
-        .iter()
-        .map(|p| p.name())
-        .filter(|name| !fired.points.contains_key(name))
-        .collect();
-    assert!(
-        never.is_empty(),
-        "points at which nothing was ever killed: {never:?}"
-    );
+    let never: Vec<&str> =
+        Point::ALL.iter().map(|p| p.name()).filter(|name| !fired.points.contains_key(name)).collect();
+    assert!(never.is_empty(), "points at which nothing was ever killed: {never:?}");
     assert!(Point::ALL.len() >= 30, "only {} points", Point::ALL.len());
 }
 
 #[track_caller]
 fn no_failures(failures: &[String]) {
-    assert!(
-        failures.is_empty(),
-        "{} kills did harm:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} kills did harm:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Kills `workload` at each point that it passes, and the recovery from each kill at each point that only it passes.
@@ -142,10 +121,8 @@ fn kill_at_points_of(workload: &Workload, fired: &mut Fired) {
     let end = end_of(workload);
     let passed = clean.points();
     let mut recovering = BTreeSet::new();
-    for (name, nth) in passed
-        .iter()
-        .filter_map(|text| named(text))
-        .flat_map(|name| PASSES.iter().map(move |n| (name, *n)))
+    for (name, nth) in
+        passed.iter().filter_map(|text| named(text)).flat_map(|name| PASSES.iter().map(move |n| (name, *n)))
     {
         let kill = Kill::Point(name, nth);
         let drill = Drill::new(workload);
@@ -154,11 +131,7 @@ fn kill_at_points_of(workload: &Workload, fired: &mut Fired) {
         }
         fired.count(&kill);
         drill.points();
-        drill.judge(
-            &end,
-            &format!("{}, killed at {kill:?}", workload.name),
-            &mut fired.failures,
-        );
+        drill.judge(&end, &format!("{}, killed at {kill:?}", workload.name), &mut fired.failures);
         for only in drill.points().difference(&passed).filter_map(|text| named(text)) {
             if recovering.insert((only, name)) {
                 kill_recovery(workload, &kill, only, &end, fired);
@@ -192,12 +165,8 @@ fn kill_while_a_user_writes(kill: &Kill, fired: &mut Fired) {
     let Kill::Point(name, nth) = kill else { return };
     let injection = ["symlinkat:signal=STOP:when=1".to_owned()];
     let mut command = traced(&sandbox, &injection, &sandbox.path("trace"));
-    command
-        .args(["sync", "a", "b", "--yes"])
-        .env("CSYNC_CRASH", format!("{name}:{nth}"));
-    let child = command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
+    command.args(["sync", "a", "b", "--yes"]).env("CSYNC_CRASH", format!("{name}:{nth}"));
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = child.spawn().expect("start the run");
     let stage = b.join(".csync/stage");
     let marked =
@@ -212,31 +181,18 @@ fn kill_while_a_user_writes(kill: &Kill, fired: &mut Fired) {
     build(&b, "file=written-meanwhile-by-a-user");
     let tracee =
         fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("find the run");
-    let go_on = Run::of(
-        sandbox
-            .command("sh")
-            .args(["-c", &format!("kill -CONT {}", tracee.trim())]),
-    );
+    let go_on = Run::of(sandbox.command("sh").args(["-c", &format!("kill -CONT {}", tracee.trim())]));
     assert_eq!(go_on.code(), Some(0), "{go_on}");
-    let run = Run::ended(
-        "csync under strace",
-        child.wait_with_output().expect("wait for the run"),
-    );
+    let run = Run::ended("csync under strace", child.wait_with_output().expect("wait for the run"));
     if run.was_killed() {
         fired.count(kill);
     }
     sandbox.sync(&["--yes"]).ends_with(&[0, 40]);
     sandbox.sync(&["--yes"]).ends_with(&[0, 40]);
     let [left, right] = drill::both(&sandbox);
-    left.agrees_with(
-        &right,
-        tree::ALL,
-        &format!("a user wrote meanwhile, killed at {name}"),
-    );
-    let there: BTreeSet<_> = [left.contents(), tree::kept_contents(&a), tree::kept_contents(&b)]
-        .into_iter()
-        .flatten()
-        .collect();
+    left.agrees_with(&right, tree::ALL, &format!("a user wrote meanwhile, killed at {name}"));
+    let there: BTreeSet<_> =
+        [left.contents(), tree::kept_contents(&a), tree::kept_contents(&b)].into_iter().flatten().collect();
     for content in ["edited-on-a", "written-meanwhile-by-a-user"] {
         let digest = csync::model::entry::Digest::of(content.as_bytes());
         assert!(there.contains(&digest), "killed at {name}: `{content}` is gone");
@@ -261,10 +217,7 @@ fn calls_of(workload: &Workload) -> Vec<(String, u64)> {
         *counts.entry((call.to_owned(), thread.to_owned())).or_default() += 1;
     }
     let mut most: BTreeMap<String, u64> = BTreeMap::new();
-    for ((call, _), count) in counts
-        .into_iter()
-        .filter(|((call, _), _)| CALLS.contains(&call.as_str()))
-    {
+    for ((call, _), count) in counts.into_iter().filter(|((call, _), _)| CALLS.contains(&call.as_str())) {
         let entry = most.entry(call).or_default();
         *entry = count.max(*entry);
     }
@@ -276,9 +229,7 @@ type Traceable = (&'static Workload, Vec<(String, u64)>, Snapshot);
 
 fn traceable() -> Vec<Traceable> {
     let plain = WORKLOADS.iter().filter(|workload| workload.without.is_none());
-    plain
-        .map(|workload| (workload, calls_of(workload), end_of(workload)))
-        .collect()
+    plain.map(|workload| (workload, calls_of(workload), end_of(workload))).collect()
 }
 
 #[test]
@@ -298,17 +249,10 @@ fn two_hundred_kills_by_system_call_lose_nothing() {
         if drill.run(Some(&kill)) {
             kills += 1;
             *fired.entry(call.clone()).or_default() += 1;
-            drill.judge(
-                end,
-                &format!("{}, killed at {kill:?}", workload.name),
-                &mut failures,
-            );
+            drill.judge(end, &format!("{}, killed at {kill:?}", workload.name), &mut failures);
         }
     }
-    println!(
-        "\ncounted kills by system call: {kills} in {runs} runs, at {} calls: {fired:?}",
-        fired.len()
-    );
+    println!("\ncounted kills by system call: {kills} in {runs} runs, at {} calls: {fired:?}", fired.len());
     no_failures(&failures);
 }
 

@@ -1,14 +1,7 @@
 //! A tree that other programs keep changing while it is synced: never torn, and equal when they stop.
 #![cfg(feature = "system")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -28,13 +21,8 @@ use sandbox::{Run, Sandbox};
 use tree::{ALL, Snapshot, chmod, kept_contents, patterned, staged, write};
 
 /// Parts of a system that nobody prepared for us, as far as they are there.
-const SLICES: &[&str] = &[
-    "/usr/share/doc",
-    "/usr/share/perl",
-    "/usr/share/perl5",
-    "/usr/share/python3",
-    "/usr/share/zoneinfo",
-];
+const SLICES: &[&str] =
+    &["/usr/share/doc", "/usr/share/perl", "/usr/share/perl5", "/usr/share/python3", "/usr/share/zoneinfo"];
 const FILES_MAX: usize = 12_000;
 const RUNS_UNDER_LOAD: usize = 3;
 
@@ -66,21 +54,10 @@ struct Writer {
 impl Writer {
     fn new(root: &Path, seed: u64) -> Self {
         let snapshot = Snapshot::of(root);
-        let files = snapshot
-            .0
-            .iter()
-            .filter(|(_, node)| node.kind == 'f' && node.size < 200_000);
-        let files = files
-            .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
-            .collect();
+        let files = snapshot.0.iter().filter(|(_, node)| node.kind == 'f' && node.size < 200_000);
+        let files = files.map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect();
         let random = Rng::with_seed(seed);
-        Self {
-            root: root.to_owned(),
-            files,
-            random,
-            written: snapshot.contents(),
-            counts: BTreeMap::new(),
-        }
+        Self { root: root.to_owned(), files, random, written: snapshot.contents(), counts: BTreeMap::new() }
     }
 
     fn work(&mut self, until: &AtomicBool) {
@@ -101,9 +78,7 @@ impl Writer {
                 "append"
             }
             2 if full.is_file() => {
-                let to = path
-                    .strip_suffix(".moved")
-                    .map_or_else(|| format!("{path}.moved"), str::to_owned);
+                let to = path.strip_suffix(".moved").map_or_else(|| format!("{path}.moved"), str::to_owned);
                 tree::rename(&self.root, &path, &to);
                 self.files[at] = to;
                 "rename"
@@ -134,8 +109,7 @@ impl Writer {
     fn append(&mut self, path: &Path) {
         let mut file = fs::File::options().append(true).open(path).expect("open a file");
         file.write_all(b"one more line\n").expect("append a line");
-        self.written
-            .insert(Digest::of(&fs::read(path).expect("read a file")));
+        self.written.insert(Digest::of(&fs::read(path).expect("read a file")));
     }
 
     fn write(&mut self, path: &str, number: usize) {
@@ -176,24 +150,13 @@ fn a_tree_that_changes_meanwhile_is_never_torn() {
     // The moment between creation and the first byte of a file that is written in place.
     written.insert(Digest::of(b""));
     for content in b.contents() {
-        assert!(
-            written.contains(&content),
-            "a content that nobody wrote is live: {content}"
-        );
+        assert!(written.contains(&content), "a content that nobody wrote is live: {content}");
     }
     for content in a.contents().difference(&b.contents()) {
-        assert!(
-            kept.iter().any(|side| side.contains(content)),
-            "{content} is gone"
-        );
+        assert!(kept.iter().any(|side| side.contains(content)), "{content} is gone");
     }
     for root in [sandbox.a(), sandbox.b()] {
-        assert_eq!(
-            staged(&root),
-            Vec::<String>::new(),
-            "left in the staging of {}",
-            root.display()
-        );
+        assert_eq!(staged(&root), Vec::<String>::new(), "left in the staging of {}", root.display());
     }
     let again = sandbox.sync(&["-i"]).ends_with(&[0]);
     assert_eq!(again.stdout(), "", "the next run had something to do");

@@ -12,13 +12,7 @@ use sandbox::Sandbox;
 fn names(sandbox: &Sandbox, dir: &str) -> Vec<String> {
     let list = fs::read_dir(sandbox.path(dir)).expect("list a directory");
     let mut names: Vec<String> = list
-        .map(|entry| {
-            entry
-                .expect("list a directory")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("list a directory").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -72,11 +66,7 @@ fn too_many_deletions_are_held_and_updates_still_come() {
         let run = sandbox.run(&[&["push", "--delete", "a/", "b"], more].concat());
         assert_eq!(run.code(), Some(code), "{case}");
         assert_eq!(names(&sandbox, "b").len(), left, "{case}");
-        assert_eq!(
-            fs::read_to_string(sandbox.path("b/7")).expect("read"),
-            "other",
-            "{case}"
-        );
+        assert_eq!(fs::read_to_string(sandbox.path("b/7")).expect("read"), "other", "{case}");
     }
 }
 
@@ -113,11 +103,7 @@ fn the_outside_name_of_a_hard_link_keeps_content_and_mode() {
         assert_eq!(sandbox.run(&["push", "-c", "a/", "b"]).code(), Some(0), "{case}");
         let [outside, inside] =
             ["outside", "b/f"].map(|name| fs::metadata(sandbox.path(name)).expect("look"));
-        assert_eq!(
-            fs::read_to_string(sandbox.path("outside")).expect("read"),
-            "old",
-            "{case}"
-        );
+        assert_eq!(fs::read_to_string(sandbox.path("outside")).expect("read"), "old", "{case}");
         assert_eq!(outside.mode() & 0o777, 0o644, "{case}");
         assert_eq!(inside.mode() & 0o777, 0o600, "{case}");
         assert_ne!(outside.ino(), inside.ino(), "{case}");
@@ -156,11 +142,7 @@ fn a_directory_in_the_way_goes_only_with_delete() {
         let sandbox = Sandbox::new();
         write(&sandbox, "a/x", "a file");
         write(&sandbox, "b/x/inside", "1");
-        assert_eq!(
-            sandbox.run(&[&["push", "a/", "b"], more].concat()).code(),
-            Some(code),
-            "{case}"
-        );
+        assert_eq!(sandbox.run(&[&["push", "a/", "b"], more].concat()).code(), Some(code), "{case}");
         assert_eq!(sandbox.path("b/x").is_file(), code == 0, "{case}");
     }
 }
@@ -173,15 +155,9 @@ fn diff_tells_and_exits_with_forty() {
     let run = sandbox.run(&["diff", "a", "b"]);
     assert_eq!(run.code(), Some(40));
     assert_eq!(run.stdout(), ">f+++++++++ f\n*deleting   g\n");
-    assert_eq!(
-        sandbox.run(&["push", "--delete", "--yes", "a/", "b"]).code(),
-        Some(0)
-    );
+    assert_eq!(sandbox.run(&["push", "--delete", "--yes", "a/", "b"]).code(), Some(0));
     let run = sandbox.run(&["diff", "--json", "a", "b"]);
-    assert_eq!(
-        (run.code(), run.stdout().contains("\"entries\":[]")),
-        (Some(0), true)
-    );
+    assert_eq!((run.code(), run.stdout().contains("\"entries\":[]")), (Some(0), true));
 }
 
 #[test]
@@ -193,10 +169,7 @@ fn a_run_tells_how_long_it_took() {
         let run = sandbox.run(&[verb, "--json", "a/", "b"]);
         let told: serde_json::Value = serde_json::from_str(run.stdout().lines().last().unwrap_or_default())
             .expect("the summary is JSON");
-        assert!(
-            told["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0),
-            "{run}"
-        );
+        assert!(told["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{run}");
     }
 }
 
@@ -204,10 +177,11 @@ fn a_run_tells_how_long_it_took() {
 fn an_emptied_root_is_called_that_and_not_a_number() {
     let sandbox = Sandbox::new();
     (0..3).for_each(|number| write(&sandbox, &format!("b/{number}"), "old"));
-    sandbox
-        .run(&["push", "--delete", "a/", "b"])
-        .ends_with(&[25])
-        .says(&["would empty the destination", "all of its 3 entries", "--yes"]);
+    sandbox.run(&["push", "--delete", "a/", "b"]).ends_with(&[25]).says(&[
+        "would empty the destination",
+        "all of its 3 entries",
+        "--yes",
+    ]);
     assert_eq!(names(&sandbox, "b").len(), 3);
     sandbox.sync(&[]).ends_with(&[0]);
     for number in 0..3 {
@@ -230,19 +204,12 @@ fn a_dry_run_knows_which_directories_stay_for_the_backups_in_them() {
     let arguments = ["push", "-b", "--delete", "--yes", "-i", "a/", "b"];
     let dry = sandbox.run(&[&arguments[..], &["-n"]].concat());
     let run = sandbox.run(&arguments);
-    assert_eq!(
-        (dry.code(), dry.stdout()),
-        (run.code(), run.stdout()),
-        "{dry}{run}"
-    );
+    assert_eq!((dry.code(), dry.stdout()), (run.code(), run.stdout()), "{dry}{run}");
     let told = run.stdout();
     for gone in ["d/f", "d/sub/g", "d/bare/", "empty/deep/", "empty/", "old"] {
         assert!(told.contains(&format!("*deleting   {gone}\n")), "{gone}: {run}");
     }
-    assert!(
-        !told.contains("*deleting   d/\n") && !told.contains("*deleting   d/sub/\n"),
-        "{run}"
-    );
+    assert!(!told.contains("*deleting   d/\n") && !told.contains("*deleting   d/sub/\n"), "{run}");
     assert_eq!(names(&sandbox, "b"), ["d", "old~", "x"]);
     assert_eq!(names(&sandbox, "b/d"), ["f~", "sub"]);
 }

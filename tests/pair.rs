@@ -36,10 +36,7 @@ impl Pair {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("a")).unwrap();
         fs::create_dir_all(dir.path().join("b")).unwrap();
-        Self {
-            dir,
-            lines: Vec::new(),
-        }
+        Self { dir, lines: Vec::new() }
     }
     fn at(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
@@ -80,10 +77,7 @@ impl Pair {
         assert_eq!(tree(&self.at("a")), tree(&self.at("b")), "{lines:?}");
         let again = self.sync();
         assert_eq!(self.lines, Vec::<String>::new(), "first: {lines:?}");
-        assert_eq!(
-            (again.created.total(), again.updated, again.deleted.total()),
-            (0, 0, 0)
-        );
+        assert_eq!((again.created.total(), again.updated, again.deleted.total()), (0, 0, 0));
         report
     }
 }
@@ -106,12 +100,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
             } else if kind.is_symlink() {
                 format!("-> {}", fs::read_link(&path).unwrap().display())
             } else {
-                format!(
-                    "{} {}.{}",
-                    fs::read_to_string(&path).unwrap(),
-                    stat.mtime(),
-                    stat.mtime_nsec()
-                )
+                format!("{} {}.{}", fs::read_to_string(&path).unwrap(), stat.mtime(), stat.mtime_nsec())
             };
             let mode = if kind.is_symlink() { 0 } else { stat.mode() };
             found.insert(below, format!("{what} {mode:o} {}:{}", stat.uid(), stat.gid()));
@@ -175,11 +164,7 @@ fn kept(root: &Path) -> Vec<String> {
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(&dir).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path)
-            } else {
-                found.extend(fs::read_to_string(&path))
-            }
+            if path.is_dir() { dirs.push(path) } else { found.extend(fs::read_to_string(&path)) }
         }
     }
     found
@@ -196,10 +181,7 @@ fn a_renamed_directory_moves_no_content_and_edits_follow_it() {
     pair.write("b/old/sub/f7", "edited in the old place");
     pair.write("b/old/sub/fresh", "made in the old place");
     let report = pair.converge();
-    assert_eq!(
-        report.renamed, 51,
-        "all but the two that the first root gets from the second"
-    );
+    assert_eq!(report.renamed, 51, "all but the two that the first root gets from the second");
     assert_eq!(report.transferred, 2, "the edit and the new file");
     assert_eq!(pair.read("b/new/sub/f7"), "edited in the old place");
     assert_eq!(pair.read("a/new/sub/fresh"), "made in the old place");
@@ -235,21 +217,13 @@ fn policies_copy_manual_and_prefer() {
     assert_eq!(tree(&pair.at("a")), tree(&pair.at("b")));
     assert_eq!(tree(&pair.at("a")).len(), 4, "{:?}", tree(&pair.at("a")));
     conflict(&pair, "manual");
-    let report = pair
-        .try_sync(|options| options.conflict = Policy::Manual)
-        .unwrap();
+    let report = pair.try_sync(|options| options.conflict = Policy::Manual).unwrap();
     assert_eq!(report.conflicts.len(), 1);
-    assert_eq!(
-        (pair.read("a/manual"), pair.read("b/manual")),
-        ("side one".into(), "the other side".into())
-    );
-    let report = pair
-        .try_sync(|options| options.conflict = Policy::Manual)
-        .unwrap();
+    assert_eq!((pair.read("a/manual"), pair.read("b/manual")), ("side one".into(), "the other side".into()));
+    let report = pair.try_sync(|options| options.conflict = Policy::Manual).unwrap();
     assert_eq!(report.conflicts.len(), 0, "a conflict is told once");
     conflict(&pair, "prefer");
-    pair.try_sync(|options| options.conflict = Policy::Prefer(Side::Two))
-        .unwrap();
+    pair.try_sync(|options| options.conflict = Policy::Prefer(Side::Two)).unwrap();
     assert_eq!(pair.read("a/prefer"), "the other side");
     assert_eq!(pair.read("a/manual"), "the other side");
     pair.converge();
@@ -265,10 +239,7 @@ fn force_makes_one_side_win_and_keeps_the_other() {
     assert_eq!(pair.read("b/both"), "one");
     assert!(!pair.at("b/only two").exists());
     let kept = kept(&pair.at("b"));
-    assert!(
-        kept.contains(&"two, longer".into()) && kept.contains(&"gone, but kept".into()),
-        "{kept:?}"
-    );
+    assert!(kept.contains(&"two, longer".into()) && kept.contains(&"gone, but kept".into()), "{kept:?}");
     pair.converge();
 }
 

@@ -17,9 +17,7 @@ use csync::rules::conflict::{Policy, Side};
 /// Cases of the random suite; `CSYNC_CASES` asks for more.
 const CASES: u64 = 200_000;
 
-const PATHS: [&str; 12] = [
-    "a", "a/a", "a/a/a", "a/b", "a/b/c", "b", "b/a", "b/a/c", "b/d", "c", "c/a", "d",
-];
+const PATHS: [&str; 12] = ["a", "a/a", "a/a/a", "a/b", "a/b/c", "b", "b/a", "b/a/c", "b/d", "c", "c/a", "d"];
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text.as_bytes()).unwrap()
@@ -48,12 +46,7 @@ fn work(replica: &mut Replica, rng: &mut fastrand::Rng, written: &mut u64) {
 }
 
 fn files(replica: &Replica) -> BTreeSet<Content> {
-    replica
-        .disk
-        .values()
-        .map(|node| node.content.clone())
-        .filter(|content| !content.is_dir())
-        .collect()
+    replica.disk.values().map(|node| node.content.clone()).filter(|content| !content.is_dir()).collect()
 }
 
 fn check(seed: u64, a: &Replica, b: &Replica, before: &BTreeSet<Content>) {
@@ -62,10 +55,7 @@ fn check(seed: u64, a: &Replica, b: &Replica, before: &BTreeSet<Content>) {
         _ => node.attributes.mode,
     };
     let tree = |r: &Replica| -> Vec<_> {
-        r.disk
-            .iter()
-            .map(|(at, node)| (at.clone(), node.content.clone(), mode(node)))
-            .collect()
+        r.disk.iter().map(|(at, node)| (at.clone(), node.content.clone(), mode(node))).collect()
     };
     if tree(a) != tree(b) {
         for (at, record) in &a.rows {
@@ -77,11 +67,8 @@ fn check(seed: u64, a: &Replica, b: &Replica, before: &BTreeSet<Content>) {
         }
     }
     assert_eq!(tree(a), tree(b), "seed {seed}: the ends differ");
-    let after: BTreeSet<Content> = files(a)
-        .into_iter()
-        .chain(a.kept.iter().cloned())
-        .chain(b.kept.iter().cloned())
-        .collect();
+    let after: BTreeSet<Content> =
+        files(a).into_iter().chain(a.kept.iter().cloned()).chain(b.kept.iter().cloned()).collect();
     for content in before {
         assert!(after.contains(content), "seed {seed}: {content:?} is lost");
     }
@@ -102,12 +89,7 @@ fn history(seed: u64, policy: Policy, mishaps: Mishaps) -> u64 {
         while round(&mut a, &mut b, policy, spared, &mut rng) || !a.remote.is_empty() || !b.remote.is_empty()
         {
             rounds += 1;
-            assert!(
-                rounds < 200,
-                "seed {seed}: it does not end: {:?} {:?}",
-                a.remote,
-                b.remote
-            );
+            assert!(rounds < 200, "seed {seed}: it does not end: {:?} {:?}", a.remote, b.remote);
             if rounds > 6 {
                 spared = Mishaps { skip: 0, crash: 0 };
             }
@@ -119,16 +101,8 @@ fn history(seed: u64, policy: Policy, mishaps: Mishaps) -> u64 {
 
 #[test]
 fn any_history_ends_equal_and_loses_nothing() {
-    let cases = std::env::var("CSYNC_CASES")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(CASES);
-    let policies = [
-        Policy::KeepBoth,
-        Policy::Oldest,
-        Policy::Largest,
-        Policy::Prefer(Side::One),
-    ];
+    let cases = std::env::var("CSYNC_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
+    let policies = [Policy::KeepBoth, Policy::Oldest, Policy::Largest, Policy::Prefer(Side::One)];
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) as u64;
     let operations: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -165,10 +139,7 @@ fn work_on_one_side_alone_makes_no_conflict_and_comes_out_as_it_was_done() {
             let done: Vec<RelPath> = a.disk.keys().cloned().collect();
             let mishaps = Mishaps { skip: 20, crash: 0 };
             round(&mut a, &mut b, Policy::KeepBoth, mishaps, &mut rng);
-            assert!(
-                a.disk.keys().eq(&done),
-                "seed {seed}: the side that was worked on changed"
-            );
+            assert!(a.disk.keys().eq(&done), "seed {seed}: the side that was worked on changed");
             for record in a.rows.values().chain(b.rows.values()) {
                 assert_eq!(record.row.losers, [], "seed {seed}");
             }
@@ -184,10 +155,7 @@ fn id(n: u8) -> ReplicaId {
 fn vectors() -> Vec<VersionVector> {
     let mut all = Vec::new();
     for counters in 0..64_u64 {
-        let dots = (0..3_u8).map(|n| Dot {
-            replica: id(n),
-            counter: (counters >> (2 * n)) & 3,
-        });
+        let dots = (0..3_u8).map(|n| Dot { replica: id(n), counter: (counters >> (2 * n)) & 3 });
         all.push(dots.collect());
     }
     all
@@ -235,27 +203,16 @@ fn rows() -> Vec<Row> {
                 attributes: Attributes::default(),
                 moved_to: None,
             };
-            all.push(Row {
-                vector: vector.clone(),
-                state: State::Deleted(stone),
-                losers: Vec::new(),
-            });
+            all.push(Row { vector: vector.clone(), state: State::Deleted(stone), losers: Vec::new() });
             for mode in &dots {
                 // One dot is one event: it stands for one content and one mode wherever it appears.
                 let number = u64::from(content.replica.0[0]) * 4 + content.counter;
                 let mtime = Timestamp::new(i64::try_from(number % 3).unwrap(), 0);
-                let attributes = Attributes {
-                    mtime,
-                    ..Attributes::default()
-                };
+                let attributes = Attributes { mtime, ..Attributes::default() };
                 let mut live = Live::new(file(number), attributes, *content, Timestamp::new(9, 0));
                 live.mode.dot = *mode;
                 live.mode.value = u32::from(mode.replica.0[0]) * 4 + u32::try_from(mode.counter).unwrap();
-                all.push(Row {
-                    vector: vector.clone(),
-                    state: State::Live(live),
-                    losers: Vec::new(),
-                });
+                all.push(Row { vector: vector.clone(), state: State::Live(live), losers: Vec::new() });
             }
         }
     }
@@ -264,16 +221,7 @@ fn rows() -> Vec<Row> {
 
 /// The row that both sides hold after `merge`.
 fn joined(ours: &Row, theirs: &Row, sides: (Side, Side)) -> Row {
-    let held = (
-        Held {
-            row: ours,
-            side: sides.0,
-        },
-        Held {
-            row: theirs,
-            side: sides.1,
-        },
-    );
+    let held = (Held { row: ours, side: sides.0 }, Held { row: theirs, side: sides.1 });
     match merge(held.0, held.1, Policy::KeepBoth) {
         Merged::Known => ours.clone(),
         Merged::Row(row) | Merged::Conflict(row, _) => *row,
@@ -300,14 +248,9 @@ fn merging_by_dots_is_symmetric_and_idempotent_and_keeps_every_content() {
             for (row, other) in [(a, b), (b, a)] {
                 let Some(live) = row.live() else { continue };
                 let known = other.vector.covers(live.content.dot);
-                let stays = ab
-                    .live()
-                    .is_some_and(|kept| kept.content.value == live.content.value);
+                let stays = ab.live().is_some_and(|kept| kept.content.value == live.content.value);
                 let open = ab.losers.iter().any(|loser| loser.content == live.content.value);
-                assert!(
-                    known || stays || open,
-                    "{row:?} is lost against {other:?}: {ab:?}"
-                );
+                assert!(known || stays || open, "{row:?} is lost against {other:?}: {ab:?}");
             }
             checked += 1;
         }

@@ -1,10 +1,6 @@
 //! A real tree that nobody prepared, kept the same in two copies: the sources of the crates that this build is made of.
 #![cfg(feature = "system")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -40,11 +36,7 @@ fn sources() -> PathBuf {
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let sources = home.expect("CARGO_HOME or HOME is set").join("registry/src");
-    let files = if sources.is_dir() {
-        count(&Snapshot::of(&sources), 'f')
-    } else {
-        0
-    };
+    let files = if sources.is_dir() { count(&Snapshot::of(&sources), 'f') } else { 0 };
     assert!(
         files >= FILES_MIN,
         "{} has {files} files, {FILES_MIN} are wanted: fetch the dependencies of this package first",
@@ -73,10 +65,10 @@ fn timed(sandbox: &Sandbox, what: &str, codes: &[i32]) -> Value {
     let seconds = begun.elapsed().as_secs_f64();
     let summary: Value = serde_json::from_str(&run.stdout()).expect("one JSON object");
     let peak = fs::read_to_string(peak).unwrap_or_default();
-    let peak = peak.trim().parse::<u64>().map_or_else(
-        |_| "peak memory unknown".to_owned(),
-        |kib| format!("peak memory {} MiB", kib / 1024),
-    );
+    let peak = peak
+        .trim()
+        .parse::<u64>()
+        .map_or_else(|_| "peak memory unknown".to_owned(), |kib| format!("peak memory {} MiB", kib / 1024));
     println!(
         "{what}: {seconds:.2} s, {peak}, {} files, {} bytes in them, {} bytes written, created {}, updated {}, \
          deleted {}, renamed {}, conflicts {}",
@@ -131,11 +123,7 @@ fn both(sandbox: &Sandbox) -> [Snapshot; 2] {
 /// Every path that stood on either side stands after a union.
 fn nothing_deleted(before: &[Snapshot; 2], now: &Snapshot) {
     for path in before.iter().flat_map(|tree| tree.0.keys()) {
-        assert!(
-            now.0.contains_key(path),
-            "a union deleted {}",
-            path.escape_ascii()
-        );
+        assert!(now.0.contains_key(path), "a union deleted {}", path.escape_ascii());
     }
 }
 
@@ -172,11 +160,7 @@ fn restored(sandbox: &Sandbox, root: &str, path: &str) -> (BTreeSet<Digest>, BTr
         links.extend(targets(&tree));
         for digest in tree.contents() {
             let shown = sandbox.csync(&["cat", &at]).output().expect("run csync cat");
-            assert_eq!(
-                Digest::of(&shown.stdout),
-                digest,
-                "cat and restore differ for {at}"
-            );
+            assert_eq!(Digest::of(&shown.stdout), digest, "cat and restore differ for {at}");
             digests.insert(digest);
         }
     }
@@ -186,11 +170,7 @@ fn restored(sandbox: &Sandbox, root: &str, path: &str) -> (BTreeSet<Digest>, BTr
 /// Each conflict is listed at both roots, and there its loser is as it was written.
 fn losers_come_back(sandbox: &Sandbox, edits: &Edits, now: &Snapshot) {
     let listed = conflicts(sandbox, "a");
-    assert_eq!(
-        listed,
-        conflicts(sandbox, "b"),
-        "both roots list the same conflicts"
-    );
+    assert_eq!(listed, conflicts(sandbox, "b"), "both roots list the same conflicts");
     for (path, [one, two]) in edits.rivals() {
         let path = path.as_str();
         assert!(listed.contains_key(path), "no conflict is listed for {path}");
@@ -200,27 +180,18 @@ fn losers_come_back(sandbox: &Sandbox, edits: &Edits, now: &Snapshot) {
             for written in [one, two] {
                 let stands = live.digest == written.digest && live.target == written.target;
                 let kept = written.digest.is_some_and(|digest| files.contains(&digest))
-                    || written
-                        .target
-                        .as_ref()
-                        .is_some_and(|target| links.contains(target));
+                    || written.target.as_ref().is_some_and(|target| links.contains(target));
                 assert!(stands || kept, "{root}/{path}: neither live nor restored");
                 if let Some(digest) = written.digest {
                     let sides = &listed[path];
-                    assert!(
-                        sides.contains(&Some(digest.to_string())),
-                        "{path}: listed with other digests"
-                    );
+                    assert!(sides.contains(&Some(digest.to_string())), "{path}: listed with other digests");
                 }
             }
         }
     }
     let expected: BTreeSet<&String> = edits.rivals().keys().collect();
     let unexpected: Vec<&String> = listed.keys().filter(|path| !expected.contains(path)).collect();
-    assert!(
-        unexpected.is_empty(),
-        "conflicts that nobody made: {unexpected:#?}"
-    );
+    assert!(unexpected.is_empty(), "conflicts that nobody made: {unexpected:#?}");
     println!("{} conflicts, every loser restored at both roots", listed.len());
 }
 
@@ -255,10 +226,7 @@ fn two_copies_of_the_registry_sources_stay_the_same() {
     edits.followed(&now);
     losers_come_back(&sandbox, &edits, &now);
     let everything = contents(&before);
-    println!(
-        "{} contents stood before, all of them live or kept",
-        everything.len()
-    );
+    println!("{} contents stood before, all of them live or kept", everything.len());
     at_rest(&sandbox);
     timed(&sandbox, "nothing to do", &[0]);
 }

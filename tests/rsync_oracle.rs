@@ -33,11 +33,7 @@ fn lines(program: &str, arguments: &[&str], dir: &Path) -> (i32, Vec<String>) {
 }
 
 fn csync(arguments: &[&str], dir: &Path) -> (i32, Vec<String>) {
-    lines(
-        env!("CARGO_BIN_EXE_csync"),
-        &[&["push", "--raw-names"], arguments].concat(),
-        dir,
-    )
+    lines(env!("CARGO_BIN_EXE_csync"), &[&["push", "--raw-names"], arguments].concat(), dir)
 }
 
 fn rsync(arguments: &[&str], dir: &Path) -> (i32, Vec<String>) {
@@ -53,10 +49,7 @@ fn same(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>, when: &s
 #[test]
 fn three_hundred_trees_come_out_as_rsync_makes_them() {
     let version = lines("rsync", &["--version"], Path::new("/")).1;
-    let version = version
-        .iter()
-        .find(|line| line.starts_with("rsync "))
-        .expect("rsync tells its version");
+    let version = version.iter().find(|line| line.starts_with("rsync ")).expect("rsync tells its version");
     let mut kinds = Kinds::default();
     for seed in 0..SEEDS {
         let sandbox = tempfile::tempdir().expect("make a directory");
@@ -66,48 +59,23 @@ fn three_hundred_trees_come_out_as_rsync_makes_them() {
         }
         let diverged = seed % 2 == 1;
         make_pair(seed, &source, &ours, diverged, &mut kinds);
-        make_pair(
-            seed,
-            &sandbox.path().join("again").also_made(),
-            &theirs,
-            diverged,
-            &mut Kinds::default(),
-        );
+        make_pair(seed, &sandbox.path().join("again").also_made(), &theirs, diverged, &mut Kinds::default());
         if !diverged {
             for dir in [&ours, &theirs] {
                 set_time(dir, 1_000_000_000);
             }
         }
         let before = picture(&ours);
-        same(
-            &before,
-            &picture(&theirs),
-            &format!("seed {seed}: the same destination twice"),
-        );
-        let dry = csync(
-            &["-a", "--delete", "--yes", "-n", "-i", "src/", "ours"],
-            sandbox.path(),
-        );
-        same(
-            &picture(&ours),
-            &before,
-            &format!("seed {seed}: a dry run touches nothing"),
-        );
+        same(&before, &picture(&theirs), &format!("seed {seed}: the same destination twice"));
+        let dry = csync(&["-a", "--delete", "--yes", "-n", "-i", "src/", "ours"], sandbox.path());
+        same(&picture(&ours), &before, &format!("seed {seed}: a dry run touches nothing"));
         let run = csync(&["-a", "--delete", "--yes", "-i", "src/", "ours"], sandbox.path());
         // In the run itself rsync 3.5.0 tells a lost set-id bit where it told a new owner in the dry run.
         let oracle = rsync(&["-a", "--delete", "-n", "-i", "src/", "theirs"], sandbox.path());
         assert_eq!(run, oracle, "seed {seed}: the lines of rsync");
-        assert_eq!(
-            rsync(&["-a", "--delete", "src/", "theirs"], sandbox.path()).0,
-            0,
-            "seed {seed}"
-        );
+        assert_eq!(rsync(&["-a", "--delete", "src/", "theirs"], sandbox.path()).0, 0, "seed {seed}");
         assert_eq!(dry, run, "seed {seed}: a dry run says what the run does");
-        same(
-            &picture(&ours),
-            &picture(&theirs),
-            &format!("seed {seed}: what rsync leaves"),
-        );
+        same(&picture(&ours), &picture(&theirs), &format!("seed {seed}: what rsync leaves"));
         let again = csync(&["-a", "--delete", "-i", "src/", "ours"], sandbox.path());
         assert_eq!(again, (0, Vec::new()), "seed {seed}: a second run does nothing");
     }
@@ -120,11 +88,7 @@ fn three_hundred_trees_come_out_as_rsync_makes_them() {
         ("same size, older time", kinds.older_same_size),
         ("names that are not UTF-8", kinds.not_utf8),
     ] {
-        assert!(
-            count * 10 >= kinds.pairs,
-            "{what}: only {count} of {}",
-            kinds.pairs
-        );
+        assert!(count * 10 >= kinds.pairs, "{what}: only {count} of {}", kinds.pairs);
     }
 }
 
@@ -174,26 +138,14 @@ fn each_option_does_what_it_does_in_rsync() {
             let [source, ours, theirs] =
                 ["src", "ours", "theirs"].map(|name| sandbox.path().join(name).also_made());
             make_pair(seed, &source, &ours, true, &mut Kinds::default());
-            make_pair(
-                seed,
-                &sandbox.path().join("again").also_made(),
-                &theirs,
-                true,
-                &mut Kinds::default(),
-            );
+            make_pair(seed, &sandbox.path().join("again").also_made(), &theirs, true, &mut Kinds::default());
             let deletes = case.iter().any(|flag| flag.starts_with("--delete"));
             let yes: &[&str] = if deletes { &["--yes"] } else { &[] };
             let run = csync(&[case, yes, &["-i", "src/", "ours"]].concat(), sandbox.path());
-            let oracle = rsync(
-                &[case, &["-n", "-i", "src/", "theirs"][..]].concat(),
-                sandbox.path(),
-            );
+            let oracle = rsync(&[case, &["-n", "-i", "src/", "theirs"][..]].concat(), sandbox.path());
             rsync(&[case, &["src/", "theirs"][..]].concat(), sandbox.path());
             let items = |lines: Vec<String>| -> Vec<String> {
-                lines
-                    .into_iter()
-                    .filter(|line| line.as_bytes().get(11) == Some(&b' '))
-                    .collect()
+                lines.into_iter().filter(|line| line.as_bytes().get(11) == Some(&b' ')).collect()
             };
             assert_eq!(run.0, oracle.0, "seed {seed} {case:?}: exit code");
             // Without -p rsync gives what replaces a symlink the mode of that symlink, 0777.
@@ -219,10 +171,7 @@ fn each_option_does_what_it_does_in_rsync() {
             ran += 1;
         }
     }
-    println!(
-        "options: {ran} runs of {} sets of options equal rsync's",
-        cases.len()
-    );
+    println!("options: {ran} runs of {} sets of options equal rsync's", cases.len());
 }
 
 #[test]
@@ -263,17 +212,9 @@ fn lists_of_files_carry_what_rsync_carries() {
                 std::fs::create_dir_all(path.parent().expect("a parent")).expect("make the parents");
                 std::fs::write(&path, file.rsplit('/').next().unwrap_or_default()).expect("write a file");
             }
-            let text = if zero {
-                list.replace('\n', "\0")
-            } else {
-                (*list).to_owned()
-            };
+            let text = if zero { list.replace('\n', "\0") } else { (*list).to_owned() };
             std::fs::write(sandbox.path().join("list"), text).expect("write the list");
-            let from: &[&str] = if zero {
-                &["-0", "--files-from=list"]
-            } else {
-                &["--files-from=list"]
-            };
+            let from: &[&str] = if zero { &["-0", "--files-from=list"] } else { &["--files-from=list"] };
             let yes: &[&str] = if recursive.len() > 1 { &["--yes"] } else { &[] };
             let all = [&["-a"], recursive, from].concat();
             let run = csync(&[&all[..], yes, &["src/", "ours"]].concat(), sandbox.path());
@@ -281,12 +222,7 @@ fn lists_of_files_carry_what_rsync_carries() {
             let case = format!("{list:?} {all:?}");
             assert_eq!(run.0, oracle.0, "{case}: exit code");
             let [ours, theirs] = ["ours", "theirs"].map(|root| picture(&sandbox.path().join(root)));
-            assert!(
-                ours.keys().eq(theirs.keys()),
-                "{case}: {:?} | {:?}",
-                ours.keys(),
-                theirs.keys()
-            );
+            assert!(ours.keys().eq(theirs.keys()), "{case}: {:?} | {:?}", ours.keys(), theirs.keys());
             ran += 1;
         }
     }

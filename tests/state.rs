@@ -1,10 +1,7 @@
 //! State that is lost, old, copied or damaged, and roots that are not what they were: nothing of it deletes anything.
 
 #![allow(clippy::expect_used, reason = "a helper of a test may stop the test")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -36,9 +33,7 @@ fn synced() -> Sandbox {
 /// The databases of the replicas, the newest last.
 fn databases(sandbox: &Sandbox) -> Vec<PathBuf> {
     let listing = fs::read_dir(sandbox.state().join("replicas")).expect("list the databases");
-    let mut found: Vec<PathBuf> = listing
-        .map(|item| item.expect("list the databases").path())
-        .collect();
+    let mut found: Vec<PathBuf> = listing.map(|item| item.expect("list the databases").path()).collect();
     found.retain(|path| path.extension().is_some_and(|extension| extension == "db"));
     found.sort();
     assert_eq!(found.len(), 2, "one database for each root: {found:?}");
@@ -57,19 +52,14 @@ fn nothing_was_deleted(sandbox: &Sandbox, before: &[Snapshot; 2], when: &str) {
     for path in before.iter().flat_map(Snapshot::paths) {
         assert!(after[0].paths().contains(&path), "{when}: {path} is gone");
     }
-    let there: BTreeSet<Digest> = [&sandbox.a(), &sandbox.b()]
-        .into_iter()
-        .flat_map(|root| kept_contents(root))
-        .collect();
+    let there: BTreeSet<Digest> =
+        [&sandbox.a(), &sandbox.b()].into_iter().flat_map(|root| kept_contents(root)).collect();
     for content in before.iter().flat_map(Snapshot::contents) {
         let kept = there.contains(&content) || after[0].contents().contains(&content);
         assert!(kept, "{when}: the content {content} is gone");
     }
     sandbox.sync(&[]).ends_with(&[0]);
-    assert!(
-        both(sandbox) == after,
-        "{when}: the run after it changed something"
-    );
+    assert!(both(sandbox) == after, "{when}: the run after it changed something");
 }
 
 /// Stops the test unless both trees are as they were.
@@ -119,11 +109,7 @@ fn a_rolled_back_database_deletes_nothing() {
 
 /// Puts the copy of `database` in the state directory `old` back in its place.
 fn restore_database(old: &Path, database: &Path) {
-    let name = database
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
+    let name = database.file_name().expect("a name").to_string_lossy().into_owned();
     for suffix in ["", "-wal", "-shm"] {
         let sibling = database.with_file_name(format!("{name}{suffix}"));
         let copy = old.join("replicas").join(format!("{name}{suffix}"));
@@ -149,22 +135,14 @@ fn a_cloned_root_deletes_nothing() {
     for path in before.iter().flat_map(Snapshot::paths) {
         assert!(after[0].paths().contains(&path), "{path} is gone");
     }
-    let kept = all([
-        kept_contents(&sandbox.path("c")),
-        kept_contents(&sandbox.b()),
-        after[0].contents(),
-    ]);
+    let kept = all([kept_contents(&sandbox.path("c")), kept_contents(&sandbox.b()), after[0].contents()]);
     for content in before.iter().flat_map(Snapshot::contents) {
         assert!(kept.contains(&content), "the content {content} is gone");
     }
     original.agrees_with(&Snapshot::of(&sandbox.a()), ALL, "the original");
     let before = both(&sandbox);
     sandbox.sync(&[]).ends_with(&[0, 40]);
-    nothing_was_deleted(
-        &sandbox,
-        &before,
-        "the original and its partner after the clone's visit",
-    );
+    nothing_was_deleted(&sandbox, &before, "the original and its partner after the clone's visit");
 }
 
 fn all(sets: [BTreeSet<Digest>; 3]) -> BTreeSet<Digest> {
@@ -189,10 +167,7 @@ fn a_root_restored_from_an_older_copy_halts_until_forced() {
     before[1].agrees_with(&after[1], ALL, "the restored root won");
     let kept: BTreeSet<Digest> = kept_contents(&sandbox.a());
     for content in before[0].contents().difference(&after[0].contents()) {
-        assert!(
-            kept.contains(content),
-            "the content {content} of the other side is gone"
-        );
+        assert!(kept.contains(content), "the content {content} of the other side is gone");
     }
     sandbox.sync(&[]).ends_with(&[0]);
     nothing_changed(&sandbox, &after, "the run after it");
@@ -208,11 +183,7 @@ fn an_emptied_root_is_held_until_let_through() {
     sandbox.sync(&[]).ends_with(&[25]);
     nothing_changed(&sandbox, &before, "held");
     sandbox.sync(&["--yes"]).ends_with(&[0]);
-    assert_eq!(
-        Snapshot::of(&sandbox.b()).paths(),
-        Vec::<String>::new(),
-        "let through"
-    );
+    assert_eq!(Snapshot::of(&sandbox.b()).paths(), Vec::<String>::new(), "let through");
     let kept = kept_contents(&sandbox.b());
     for content in before[1].contents() {
         assert!(kept.contains(&content), "the content {content} is gone");
@@ -305,10 +276,7 @@ fn a_corrupt_database_is_set_aside_and_deletes_nothing() {
             build(&sandbox.b(), "two=other");
             let before = both(&sandbox);
             let run = sandbox.sync(&[]).ends_with(&[0, 40]);
-            assert!(
-                !noticed || run.stderr().contains("set aside"),
-                "{when}: no warning\n{run}"
-            );
+            assert!(!noticed || run.stderr().contains("set aside"), "{when}: no warning\n{run}");
             nothing_was_deleted(&sandbox, &before, &when);
         }
     }
@@ -318,9 +286,7 @@ fn a_corrupt_database_is_set_aside_and_deletes_nothing() {
 fn a_newer_database_is_refused() {
     let sandbox = synced();
     let database = rusqlite::Connection::open(&databases(&sandbox)[0]).expect("open the database");
-    database
-        .pragma_update(None, "user_version", 9_999)
-        .expect("mark it as newer");
+    database.pragma_update(None, "user_version", 9_999).expect("mark it as newer");
     database.close().expect("close the database");
     clear(&sandbox.a(), "one");
     let before = both(&sandbox);
@@ -334,14 +300,9 @@ fn a_locked_database_deletes_nothing() {
     clear(&sandbox.a(), "one");
     let before = both(&sandbox);
     let database = rusqlite::Connection::open(&databases(&sandbox)[0]).expect("open the database");
-    database
-        .execute_batch("BEGIN EXCLUSIVE")
-        .expect("lock the database");
+    database.execute_batch("BEGIN EXCLUSIVE").expect("lock the database");
     let run = sandbox.sync(&["--yes"]);
-    assert!(
-        run.code().is_some_and(|code| code != 0),
-        "a locked database went unnoticed\n{run}"
-    );
+    assert!(run.code().is_some_and(|code| code != 0), "a locked database went unnoticed\n{run}");
     nothing_changed(&sandbox, &before, "a locked database");
 }
 
@@ -353,10 +314,7 @@ fn a_second_run_is_told_who_holds_the_root() {
     }
     let mut first = stopped_in_the_middle(&sandbox);
     let before = both(&sandbox);
-    sandbox
-        .sync(&["--yes"])
-        .ends_with(&[41])
-        .says(&[&first.id().to_string()]);
+    sandbox.sync(&["--yes"]).ends_with(&[41]).says(&[&first.id().to_string()]);
     nothing_changed(&sandbox, &before, "a second run");
     first.kill().expect("end the first run");
     first.wait().expect("end the first run");
@@ -367,20 +325,13 @@ fn a_second_run_is_told_who_holds_the_root() {
 
 /// Starts a run and stops it (SIGSTOP) once it has begun to change the second root, so that it holds what it locks.
 fn stopped_in_the_middle(sandbox: &Sandbox) -> Child {
-    let mut first = sandbox
-        .csync(&["sync", "a", "b"])
-        .spawn()
-        .expect("start the first run");
+    let mut first = sandbox.csync(&["sync", "a", "b"]).spawn().expect("start the first run");
     while !sandbox.b().join("many/0").exists() {
         let ended = first.try_wait().expect("look at the first run");
         assert!(ended.is_none(), "the first run ended early: {ended:?}");
         std::thread::yield_now();
     }
-    let stop = Run::of(
-        sandbox
-            .command("sh")
-            .args(["-c", &format!("kill -STOP {}", first.id())]),
-    );
+    let stop = Run::of(sandbox.command("sh").args(["-c", &format!("kill -STOP {}", first.id())]));
     assert_eq!(stop.code(), Some(0), "{stop}");
     assert!(
         first.try_wait().expect("look at the first run").is_none(),

@@ -1,14 +1,7 @@
 //! Unison as a second opinion: two-way histories without conflicts end the same in both programs.
 #![cfg(feature = "system")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 #[path = "support/sandbox.rs"]
 mod sandbox;
@@ -81,11 +74,8 @@ impl User {
         };
         let (files, directories) = (of_kind('f'), of_kind('d'));
         self.made += 1;
-        let parent = if directories.is_empty() {
-            own
-        } else {
-            &directories[self.random.usize(..directories.len())]
-        };
+        let parent =
+            if directories.is_empty() { own } else { &directories[self.random.usize(..directories.len())] };
         let fresh = format!("{parent}/n{}-{}", self.round, self.made);
         let file = (!files.is_empty()).then(|| files[self.random.usize(..files.len())].clone());
         match (self.random.u8(..10), file) {
@@ -99,11 +89,7 @@ impl User {
                 directories[self.random.usize(..directories.len())].clone(),
                 format!("{own}/r{}-{}", self.round, self.made),
             ),
-            (_, Some(file)) => Step::Delete(if self.random.u8(..4) == 0 {
-                parent.to_owned()
-            } else {
-                file
-            }),
+            (_, Some(file)) => Step::Delete(if self.random.u8(..4) == 0 { parent.to_owned() } else { file }),
         }
     }
 }
@@ -120,20 +106,13 @@ impl Rivals {
         let sandbox = Sandbox::new();
         for number in 0..random.usize(20..60) {
             let (side, deep) = (random.u8(..4), random.u8(..3));
-            build(
-                &sandbox.a(),
-                &format!("area{side}/d{deep}/e{}/f{number}=#{}", number % 3, 1 + number * 7),
-            );
+            build(&sandbox.a(), &format!("area{side}/d{deep}/e{}/f{number}=#{}", number % 3, 1 + number * 7));
         }
         copy_tree(&sandbox.a(), &sandbox.path("ua"));
         std::fs::create_dir(sandbox.path("ub")).expect("make a root");
         let ours = [sandbox.a(), sandbox.b()];
         let theirs = [sandbox.path("ua"), sandbox.path("ub")];
-        Self {
-            sandbox,
-            ours,
-            theirs,
-        }
+        Self { sandbox, ours, theirs }
     }
 
     fn sync(&self, when: &str) {
@@ -151,17 +130,10 @@ impl Rivals {
         ]);
         unison.args(["-confirmbigdel=false", "-ui", "text", "-silent"]);
         Run::of(&mut unison).ends_with(&[0]);
-        let compare = Compare {
-            modes: true,
-            owners: true,
-            times: true,
-        };
+        let compare = Compare { modes: true, owners: true, times: true };
         let [a, b] = [Snapshot::of(&self.ours[0]), Snapshot::of(&self.ours[1])];
         a.agrees_with(&b, compare, &format!("{when}: our two roots"));
-        let untimed = Compare {
-            times: false,
-            ..compare
-        };
+        let untimed = Compare { times: false, ..compare };
         Snapshot::of(&self.theirs[0]).agrees_with(
             &a,
             untimed,
@@ -181,11 +153,7 @@ fn play(seed: u64, steps: &mut BTreeMap<&'static str, usize>) {
     let rivals = Rivals::new(&mut random);
     rivals.sync(&format!("seed {seed}, at first"));
     for round in 0..ROUNDS {
-        let mut user = User {
-            random: random.fork(),
-            round,
-            made: 0,
-        };
+        let mut user = User { random: random.fork(), round, made: 0 };
         for _ in 0..user.random.usize(4..12) {
             let side = user.random.usize(..2);
             let area = format!("area{}", (side + round) % 2 * 2 + user.random.usize(..2));
@@ -204,10 +172,7 @@ fn sixty_histories_end_as_unison_ends_them() {
     let mut steps = BTreeMap::new();
     (0..HISTORIES).for_each(|seed| play(seed, &mut steps));
     for name in ["write", "link", "directory", "delete", "rename", "mode"] {
-        assert!(
-            steps.get(name).is_some_and(|count| *count >= 20),
-            "too few steps of {name}: {steps:?}"
-        );
+        assert!(steps.get(name).is_some_and(|count| *count >= 20), "too few steps of {name}: {steps:?}");
     }
     let total: usize = steps.values().sum();
     println!(

@@ -175,9 +175,7 @@ impl From<Failure> for Stop {
 /// # Errors
 /// Help is wanted, or the command line is wrong.
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
-    let matches = command()
-        .try_get_matches_from(argv)
-        .map_err(|error| stop(&error))?;
+    let matches = command().try_get_matches_from(argv).map_err(|error| stop(&error))?;
     let Some((name, given)) = matches.subcommand() else {
         return Err(Stop::NoVerb(command().render_help().to_string()));
     };
@@ -193,41 +191,25 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         "verify" => {
             not_yet(given, &["peer"])?;
             let root = operand::local(&one(given, "verify", "ROOT")?)?;
-            Verb::Verify {
-                root,
-                deep: given.get_flag("deep"),
-                listing: shown(given)?,
-            }
+            Verb::Verify { root, deep: given.get_flag("deep"), listing: shown(given)? }
         }
-        "conflicts" => Verb::Conflicts {
-            root: at_most_one(given, "conflicts", "ROOT")?,
-            listing: shown(given)?,
-        },
+        "conflicts" => {
+            Verb::Conflicts { root: at_most_one(given, "conflicts", "ROOT")?, listing: shown(given)? }
+        }
         "resolve" => resolve(given)?,
         "versions" => {
             not_yet(given, &["deleted"])?;
             let path = operand::local(&one(given, "versions", "PATH")?)?;
-            Verb::Versions {
-                path,
-                listing: shown(given)?,
-            }
+            Verb::Versions { path, listing: shown(given)? }
         }
         "restore" => {
             not_yet(given, &["at"])?;
             let version = versioned(&one(given, "restore", "PATH@ID")?)?;
-            Verb::Restore {
-                version,
-                to: given.get_one::<PathBuf>("to").cloned(),
-                listing: shown(given)?,
-            }
+            Verb::Restore { version, to: given.get_one::<PathBuf>("to").cloned(), listing: shown(given)? }
         }
         "cat" => cat(given)?,
-        "init" => Verb::Init {
-            name: given.get_one::<String>("name").cloned(),
-        },
-        "id" => Verb::Id {
-            toml: given.get_flag("toml"),
-        },
+        "init" => Verb::Init { name: given.get_one::<String>("name").cloned() },
+        "id" => Verb::Id { toml: given.get_flag("toml") },
         "config" if given.subcommand_name() == Some("show") => Verb::ConfigShow,
         "config" => Verb::ConfigCheck,
         "completions" => match given.get_one::<Shell>("shell") {
@@ -237,11 +219,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         later => return Err(refused::later_verb(later).into()),
     };
     let place = |name: &str| path_of(&matches, name);
-    Ok(Invocation {
-        config: place("config"),
-        state_dir: place("state-dir"),
-        verb,
-    })
+    Ok(Invocation { config: place("config"), state_dir: place("state-dir"), verb })
 }
 
 fn path_of(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
@@ -252,10 +230,8 @@ fn transfer(verb: &'static str, matches: &ArgMatches) -> Result<Transfer, Failur
     refused::check(matches)?;
     for id in ["conflict", "force"] {
         if matches.contains_id(id) {
-            return Err(
-                Failure::usage(Number::Usage, format!("--{id} is a flag of sync, not of {verb}"))
-                    .fix(format!("leave it out, or use csync sync A B --{id} …")),
-            );
+            return Err(Failure::usage(Number::Usage, format!("--{id} is a flag of sync, not of {verb}"))
+                .fix(format!("leave it out, or use csync sync A B --{id} …")));
         }
     }
     let mut paths = given(matches);
@@ -264,25 +240,12 @@ fn transfer(verb: &'static str, matches: &ArgMatches) -> Result<Transfer, Failur
     };
     if paths.is_empty() {
         let dest = escape(dest.as_bytes());
-        return Err(Failure::usage(
-            Number::Usage,
-            format!("csync {verb} {dest}: there is no destination"),
-        )
-        .fix(format!(
-            "csync {verb} {dest} DEST; for a listing, csync {verb} -ni {dest} EMPTY-DIR"
-        )));
+        return Err(Failure::usage(Number::Usage, format!("csync {verb} {dest}: there is no destination"))
+            .fix(format!("csync {verb} {dest} DEST; for a listing, csync {verb} -ni {dest} EMPTY-DIR")));
     }
     let options = flags::options(matches)?;
-    let sources = paths
-        .iter()
-        .map(|path| operand::local(path))
-        .collect::<Result<_, _>>()?;
-    Ok(Transfer {
-        verb,
-        sources,
-        dest: operand::local(&dest)?,
-        options,
-    })
+    let sources = paths.iter().map(|path| operand::local(path)).collect::<Result<_, _>>()?;
+    Ok(Transfer { verb, sources, dest: operand::local(&dest)?, options })
 }
 
 fn pair(verb: &'static str, matches: &ArgMatches) -> Result<Pair, Failure> {
@@ -290,11 +253,7 @@ fn pair(verb: &'static str, matches: &ArgMatches) -> Result<Pair, Failure> {
     let [one, two] =
         <[OsString; 2]>::try_from(given(matches)).map_err(|_given| count_failure(verb, "A B"))?;
     let options = flags::options(matches)?;
-    Ok(Pair {
-        one: operand::local(&one)?,
-        two: operand::local(&two)?,
-        options,
-    })
+    Ok(Pair { one: operand::local(&one)?, two: operand::local(&two)?, options })
 }
 
 fn resolve(matches: &ArgMatches) -> Result<Verb, Failure> {
@@ -320,27 +279,18 @@ fn resolve(matches: &ArgMatches) -> Result<Verb, Failure> {
         Some("2") => chosen.push(("take", Resolution::Take(Side::Two))),
         Some(peer) => {
             let peer = escape(peer.as_bytes());
-            return Err(
-                Failure::usage(Number::Value, format!("--take {peer}: there is no such peer"))
-                    .fix("the peers of csync sync A B are called 1 and 2"),
-            );
+            return Err(Failure::usage(Number::Value, format!("--take {peer}: there is no such peer"))
+                .fix("the peers of csync sync A B are called 1 and 2"));
         }
     }
     match chosen.as_slice() {
-        [(_, how)] => Ok(Verb::Resolve {
-            targets,
-            how: *how,
-            listing: shown(matches)?,
-        }),
-        [] => Err(
-            Failure::usage(Number::Usage, "csync resolve must be told which side stays")
-                .fix("add one of --local, --take 1|2, --newest, --both, or --diff to look first"),
-        ),
-        [(first, _), (second, _), ..] => Err(Failure::usage(
-            Number::Conflicting,
-            format!("--{first} and --{second} exclude each other"),
-        )
-        .fix(format!("leave out --{first} or --{second}"))),
+        [(_, how)] => Ok(Verb::Resolve { targets, how: *how, listing: shown(matches)? }),
+        [] => Err(Failure::usage(Number::Usage, "csync resolve must be told which side stays")
+            .fix("add one of --local, --take 1|2, --newest, --both, or --diff to look first")),
+        [(first, _), (second, _), ..] => {
+            Err(Failure::usage(Number::Conflicting, format!("--{first} and --{second} exclude each other"))
+                .fix(format!("leave out --{first} or --{second}")))
+        }
     }
 }
 
@@ -348,11 +298,8 @@ fn cat(matches: &ArgMatches) -> Result<Verb, Failure> {
     let version = versioned(&one(matches, "cat", "PATH@ID")?)?;
     if version.id.is_none() {
         let path = escape(version.path.as_os_str().as_bytes());
-        return Err(
-            Failure::usage(Number::Usage, format!("csync cat {path}: no version is named")).fix(format!(
-                "csync versions {path} lists them; then csync cat {path}@ID"
-            )),
-        );
+        return Err(Failure::usage(Number::Usage, format!("csync cat {path}: no version is named"))
+            .fix(format!("csync versions {path} lists them; then csync cat {path}@ID")));
     }
     Ok(Verb::Cat(version))
 }
@@ -361,24 +308,17 @@ fn cat(matches: &ArgMatches) -> Result<Verb, Failure> {
 fn versioned(operand: &OsStr) -> Result<Versioned, Failure> {
     let bytes = operand.as_bytes();
     let (path, id) = match bytes.iter().rposition(|b| *b == b'@') {
-        Some(at) if at > 0 && bytes[at + 1..].iter().all(u8::is_ascii_alphanumeric) => (
-            &bytes[..at],
-            String::from_utf8_lossy(&bytes[at + 1..]).into_owned(),
-        ),
+        Some(at) if at > 0 && bytes[at + 1..].iter().all(u8::is_ascii_alphanumeric) => {
+            (&bytes[..at], String::from_utf8_lossy(&bytes[at + 1..]).into_owned())
+        }
         Some(_) | None => (bytes, String::new()),
     };
     let path = operand::local(OsStr::from_bytes(path))?;
-    Ok(Versioned {
-        path,
-        id: (!id.is_empty()).then_some(id),
-    })
+    Ok(Versioned { path, id: (!id.is_empty()).then_some(id) })
 }
 
 fn shown(matches: &ArgMatches) -> Result<Listing, Failure> {
-    let listing = Listing {
-        json: matches.get_flag("json"),
-        raw_names: matches.get_flag("raw-names"),
-    };
+    let listing = Listing { json: matches.get_flag("json"), raw_names: matches.get_flag("raw-names") };
     if listing.json && listing.raw_names {
         return Err(Failure::usage(
             Number::Conflicting,
@@ -390,12 +330,7 @@ fn shown(matches: &ArgMatches) -> Result<Listing, Failure> {
 }
 
 fn given(matches: &ArgMatches) -> Vec<OsString> {
-    matches
-        .get_many::<OsString>("operands")
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect()
+    matches.get_many::<OsString>("operands").into_iter().flatten().cloned().collect()
 }
 
 fn one(matches: &ArgMatches, verb: &str, wanted: &str) -> Result<OsString, Failure> {
@@ -419,15 +354,11 @@ fn count_failure(verb: &str, wanted: &str) -> Failure {
 
 fn not_yet(matches: &ArgMatches, flags: &[&str]) -> Result<(), Failure> {
     let given = |flag: &&&str| {
-        matches
-            .value_source(flag)
-            .is_some_and(|source| source == clap::parser::ValueSource::CommandLine)
+        matches.value_source(flag).is_some_and(|source| source == clap::parser::ValueSource::CommandLine)
     };
     match flags.iter().find(given) {
-        Some(flag) => Err(
-            Failure::usage(Number::Later, format!("--{flag} comes in a later version"))
-                .fix(format!("leave out --{flag}")),
-        ),
+        Some(flag) => Err(Failure::usage(Number::Later, format!("--{flag} comes in a later version"))
+            .fix(format!("leave out --{flag}"))),
         None => Ok(()),
     }
 }
@@ -448,10 +379,7 @@ fn stop(error: &clap::Error) -> Stop {
     let near = text(ContextKind::SuggestedArg)
         .or_else(|| text(ContextKind::SuggestedSubcommand))
         .or_else(|| text(ContextKind::SuggestedValue));
-    let fix = match (
-        near,
-        text(ContextKind::ValidValue).or_else(|| text(ContextKind::ValidSubcommand)),
-    ) {
+    let fix = match (near, text(ContextKind::ValidValue).or_else(|| text(ContextKind::ValidSubcommand))) {
         (Some(near), _) => format!("did you mean {near}?"),
         (None, Some(valid)) if !valid.is_empty() => format!("wanted one of {valid}"),
         (None, _) => "csync --help lists the verbs, csync VERB --help its flags".to_owned(),

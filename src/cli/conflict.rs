@@ -40,21 +40,14 @@ pub fn list(root: Option<&Path>, listing: Listing, settings: &Settings) -> Resul
     } else {
         conflicts_table(&rows, |name| screen.name(name).into_owned())
     };
-    screen
-        .out(&text)
-        .map(|()| Exit::Done)
-        .map_err(|error| output_failure(&error))
+    screen.out(&text).map(|()| Exit::Done).map_err(|error| output_failure(&error))
 }
 
 fn row(open: &Open) -> ConflictRow {
     let conflict = &open.conflict;
     let (winner, loser) = (side_row(&conflict.winner), side_row(&conflict.loser));
     let local_first = conflict.loser.peer != Side::One.label();
-    let (local, other) = if local_first {
-        (winner, loser)
-    } else {
-        (loser, winner)
-    };
+    let (local, other) = if local_first { (winner, loser) } else { (loser, winner) };
     ConflictRow {
         id: id(open),
         folder: shown(&open.first),
@@ -119,15 +112,9 @@ pub fn resolve(
             .collect();
         format!("{}\n", json!({ "schema": SCHEMA, "resolved": rows }))
     } else {
-        resolved
-            .iter()
-            .map(|open| format!("resolved {}  {}\n", id(open), open.conflict.path))
-            .collect()
+        resolved.iter().map(|open| format!("resolved {}  {}\n", id(open), open.conflict.path)).collect()
     };
-    screen
-        .out(text.as_bytes())
-        .map(|()| Exit::Done)
-        .map_err(|error| output_failure(&error))
+    screen.out(text.as_bytes()).map(|()| Exit::Done).map_err(|error| output_failure(&error))
 }
 
 /// The conflicts that an id or a path names; at least one.
@@ -139,10 +126,7 @@ fn named(target: &OsString, settings: &Settings) -> Result<Vec<Open>, Failure> {
     if is_id {
         let all = open(state, None).map_err(|error| failure(&error))?;
         let prefix = text.to_ascii_lowercase();
-        found.extend(
-            all.into_iter()
-                .filter(|open| open.conflict.id.to_string().starts_with(&prefix)),
-        );
+        found.extend(all.into_iter().filter(|open| open.conflict.id.to_string().starts_with(&prefix)));
         if found.len() > 1 {
             let message = format!("several conflicts have an id that begins with {text}");
             return Err(
@@ -176,11 +160,7 @@ fn diff(found: &Open, settings: &Settings, screen: &mut Screen) -> Result<(), Fa
         let mut text = Vec::new();
         let header = (format!("1/{name}"), format!("2/{name}"));
         // Writing to memory cannot fail.
-        differences
-            .unified_diff()
-            .header(&header.0, &header.1)
-            .to_writer(&mut text)
-            .ok();
+        differences.unified_diff().header(&header.0, &header.1).to_writer(&mut text).ok();
         text
     };
     screen.out(&text).map_err(|error| output_failure(&error))

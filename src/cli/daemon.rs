@@ -32,11 +32,8 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     if !matches.get_flag("check-config") {
-        let failure = Failure::usage(
-            Number::Later,
-            "serving folders comes in a later version of csyncd",
-        )
-        .fix("csyncd --check-config checks a config; csync sync A B keeps two directories the same");
+        let failure = Failure::usage(Number::Later, "serving folders comes in a later version of csyncd")
+            .fix("csyncd --check-config checks a config; csync sync A B keeps two directories the same");
         screen.failure(&failure);
         return USAGE;
     }
@@ -48,32 +45,20 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(_) => CONFIG,
         Err(failure) => {
             screen.failure(&failure);
-            if failure.exit == Exit::LocalIo {
-                SYSTEM
-            } else {
-                CONFIG
-            }
+            if failure.exit == Exit::LocalIo { SYSTEM } else { CONFIG }
         }
     }
 }
 
 fn grammar() -> Command {
     let path = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name(value)
-            .value_parser(value_parser!(PathBuf))
-            .help(help)
+        Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).help(help)
     };
     Command::new("csyncd")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps folders in step between nodes; in this version it only checks a config")
         .arg(path("config", "FILE", "The config to use"))
-        .arg(path(
-            "state-dir",
-            "DIR",
-            "Where this node keeps its key and databases",
-        ))
+        .arg(path("state-dir", "DIR", "Where this node keeps its key and databases"))
         .arg(
             Arg::new("check-config")
                 .long("check-config")

@@ -36,25 +36,15 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn told(text: &str, screen: &mut Screen) -> Result<Exit, Failure> {
-    screen
-        .out(text.as_bytes())
-        .map(|()| Exit::Done)
-        .map_err(|error| output_failure(&error))
+    screen.out(text.as_bytes()).map(|()| Exit::Done).map_err(|error| output_failure(&error))
 }
 
 fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Invocation {
-        config,
-        state_dir,
-        verb,
-    } = invocation;
+    let Invocation { config, state_dir, verb } = invocation;
     if let Verb::Completions(shell) = verb {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command(), "csync", &mut script);
-        return screen
-            .out(&script)
-            .map(|()| Exit::Done)
-            .map_err(|error| output_failure(&error));
+        return screen.out(&script).map(|()| Exit::Done).map_err(|error| output_failure(&error));
     }
     let settings = Settings::find(config, state_dir)?;
     match verb {
@@ -63,11 +53,7 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
         Verb::Diff(operands) => pair::diff(&operands, &settings),
         Verb::Verify { root, deep, listing } => pair::verify(&root, deep, listing, &settings),
         Verb::Conflicts { root, listing } => conflict::list(root.as_deref(), listing, &settings),
-        Verb::Resolve {
-            targets,
-            how,
-            listing,
-        } => conflict::resolve(&targets, how, listing, &settings),
+        Verb::Resolve { targets, how, listing } => conflict::resolve(&targets, how, listing, &settings),
         Verb::Versions { path, listing } => version::list(&path, listing, &settings),
         Verb::Restore { version, to, listing } => {
             version::restore(&version, to.as_deref(), listing, &settings)

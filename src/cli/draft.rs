@@ -28,36 +28,20 @@ pub struct Draft {
 /// # Errors
 /// Two flags exclude each other.
 pub fn finish(draft: Draft) -> Result<Options, Failure> {
-    let Draft {
-        mut options,
-        recursive,
-        backup,
-        backup_dir,
-        suffix,
-    } = draft;
+    let Draft { mut options, recursive, backup, backup_dir, suffix } = draft;
     let both = |one: &str, two: &str, why: &str| {
-        Failure::usage(
-            Number::Conflicting,
-            format!("{one} and {two} exclude each other: {why}"),
-        )
-        .fix(format!("leave out {one} or {two}"))
+        Failure::usage(Number::Conflicting, format!("{one} and {two} exclude each other: {why}"))
+            .fix(format!("leave out {one} or {two}"))
     };
     let preserve = &options.preserve;
-    for (map, name) in [
-        (&preserve.usermap, "--usermap"),
-        (&preserve.groupmap, "--groupmap"),
-    ] {
+    for (map, name) in [(&preserve.usermap, "--usermap"), (&preserve.groupmap, "--groupmap")] {
         if preserve.chown.is_some() && map.is_some() {
             return Err(both("--chown", name, "both say who shall own"));
         }
     }
     let listed = options.select.files_from.is_some() && !recursive;
     if options.removal.delete && (listed || !preserve.recursive) {
-        let flat = if listed {
-            "--files-from without -r"
-        } else {
-            "--no-recursive"
-        };
+        let flat = if listed { "--files-from without -r" } else { "--no-recursive" };
         return Err(both("--delete", flat, "deleting needs the whole tree"));
     }
     if options.force.is_some() && options.conflict != Policy::default() {
@@ -69,31 +53,16 @@ pub fn finish(draft: Draft) -> Result<Options, Failure> {
     if let (Some(min), Some(max)) = (options.select.min_size, options.select.max_size)
         && min > max
     {
-        return Err(both(
-            "--min-size",
-            "--max-size",
-            "no file is that small and that large",
-        ));
+        return Err(both("--min-size", "--max-size", "no file is that small and that large"));
     }
     options.preserve.recursive &= !listed;
     if backup {
-        let suffix = suffix.unwrap_or_else(|| {
-            if backup_dir.is_some() {
-                "".into()
-            } else {
-                "~".into()
-            }
-        });
+        let suffix = suffix.unwrap_or_else(|| if backup_dir.is_some() { "".into() } else { "~".into() });
         if suffix.is_empty() && backup_dir.is_none() {
-            return Err(
-                Failure::usage(Number::Value, "--suffix may be empty only with --backup-dir")
-                    .fix("give --suffix SUFFIX or --backup-dir DIR"),
-            );
+            return Err(Failure::usage(Number::Value, "--suffix may be empty only with --backup-dir")
+                .fix("give --suffix SUFFIX or --backup-dir DIR"));
         }
-        options.removal.backup = Some(Backup {
-            dir: backup_dir,
-            suffix,
-        });
+        options.removal.backup = Some(Backup { dir: backup_dir, suffix });
     }
     Ok(options)
 }
@@ -121,9 +90,7 @@ pub fn size(text: &OsStr) -> Result<u64, String> {
 pub fn max_delete(text: &OsStr) -> Result<MaxDelete, String> {
     let text = utf8(text)?;
     if text.ends_with('%') {
-        return quantity::percent(text)
-            .map(MaxDelete::Percent)
-            .map_err(|error| error.to_string());
+        return quantity::percent(text).map(MaxDelete::Percent).map_err(|error| error.to_string());
     }
     text.parse()
         .map(MaxDelete::Count)

@@ -100,10 +100,7 @@ impl Exit {
     /// Returns the code that a run with all of `met` ends with; [`Exit::Done`] for none.
     #[must_use]
     pub fn worst(met: &[Self]) -> Self {
-        Self::PRECEDENCE
-            .into_iter()
-            .find(|exit| met.contains(exit))
-            .unwrap_or(Self::Done)
+        Self::PRECEDENCE.into_iter().find(|exit| met.contains(exit)).unwrap_or(Self::Done)
     }
 
     /// Returns the code that a run with this report ends with.
@@ -210,12 +207,7 @@ impl Failure {
     /// Returns a failure without a fix.
     #[must_use]
     pub fn new(exit: Exit, number: Number, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            number,
-            message: message.into(),
-            fix: None,
-        }
+        Self { exit, number, message: message.into(), fix: None }
     }
 
     /// Returns a failure of usage, exit code 1.
@@ -247,12 +239,8 @@ impl std::error::Error for Failure {}
 /// Returns the failure of a standard output that cannot be written.
 #[must_use]
 pub fn output_failure(error: &std::io::Error) -> Failure {
-    Failure::new(
-        Exit::LocalIo,
-        Number::Disk,
-        format!("cannot write to standard output: {error}"),
-    )
-    .fix("what was done is done; check where the output goes")
+    Failure::new(Exit::LocalIo, Number::Disk, format!("cannot write to standard output: {error}"))
+        .fix("what was done is done; check where the output goes")
 }
 
 #[cfg(test)]
@@ -263,40 +251,20 @@ mod tests {
     fn what_ends_a_run_at_once_wins_then_the_contracts_order() {
         for (case, met, expected) in [
             ("nothing", &[][..], 0),
-            (
-                "usage before all",
-                &[Exit::Vanished, Exit::Signal, Exit::Usage],
-                1,
-            ),
-            (
-                "missing root before a signal",
-                &[Exit::Signal, Exit::RootMissing],
-                42,
-            ),
+            ("usage before all", &[Exit::Vanished, Exit::Signal, Exit::Usage], 1),
+            ("missing root before a signal", &[Exit::Signal, Exit::RootMissing], 42),
             ("lock before a root", &[Exit::RootMissing, Exit::Locked], 41),
             ("signal before data", &[Exit::BadData, Exit::Signal], 20),
             ("data before disk", &[Exit::LocalIo, Exit::BadData], 12),
             ("disk before quota", &[Exit::Quota, Exit::LocalIo], 11),
             ("quota before refusal", &[Exit::Refused, Exit::Quota], 43),
-            (
-                "refusal before timeouts",
-                &[Exit::Timeout, Exit::ConnectTimeout, Exit::Refused],
-                5,
-            ),
-            (
-                "connecting before waiting",
-                &[Exit::Timeout, Exit::ConnectTimeout],
-                35,
-            ),
+            ("refusal before timeouts", &[Exit::Timeout, Exit::ConnectTimeout, Exit::Refused], 5),
+            ("connecting before waiting", &[Exit::Timeout, Exit::ConnectTimeout], 35),
             ("waiting before network", &[Exit::Network, Exit::Timeout], 30),
             ("network before partial", &[Exit::Partial, Exit::Network], 10),
             ("partial before held", &[Exit::Held, Exit::Partial], 23),
             ("held before conflicts", &[Exit::Conflicts, Exit::Held], 25),
-            (
-                "conflicts before vanished",
-                &[Exit::Vanished, Exit::Conflicts],
-                40,
-            ),
+            ("conflicts before vanished", &[Exit::Vanished, Exit::Conflicts], 40),
             ("vanished alone", &[Exit::Vanished], 24),
         ] {
             assert_eq!(Exit::worst(met).code(), expected, "{case}");
@@ -315,10 +283,7 @@ mod tests {
     #[test]
     fn numbers_ascend_and_show_three_digits() {
         assert!(Number::ALL.windows(2).all(|pair| pair[0].1 < pair[1].1));
-        assert_eq!(
-            Failure::usage(Number::Usage, "no").fix("do").to_string(),
-            "error[E001]: no\n  fix: do"
-        );
+        assert_eq!(Failure::usage(Number::Usage, "no").fix("do").to_string(), "error[E001]: no\n  fix: do");
     }
 
     #[test]

@@ -31,21 +31,11 @@ struct Valued {
 }
 
 const fn on(long: &'static str, short: char, help: &'static str, apply: fn(&mut Draft, bool)) -> Switch {
-    Switch {
-        long,
-        short: Some(short),
-        help,
-        apply,
-    }
+    Switch { long, short: Some(short), help, apply }
 }
 
 const fn long(long: &'static str, help: &'static str, apply: fn(&mut Draft, bool)) -> Switch {
-    Switch {
-        long,
-        short: None,
-        help,
-        apply,
-    }
+    Switch { long, short: None, help, apply }
 }
 
 const fn valued(
@@ -54,13 +44,7 @@ const fn valued(
     help: &'static str,
     apply: fn(&mut Draft, &OsStr) -> Result<(), String>,
 ) -> Valued {
-    Valued {
-        long,
-        short: None,
-        value,
-        help,
-        apply,
-    }
+    Valued { long, short: None, value, help, apply }
 }
 
 const SWITCHES: &[Switch] = &[
@@ -115,14 +99,9 @@ const SWITCHES: &[Switch] = &[
     on("checksum", 'c', "Compare contents, not size and time", |d, on| {
         d.options.select.checksum = on;
     }),
-    on(
-        "ignore-times",
-        'I',
-        "Treat also what has equal size and time",
-        |d, on| {
-            d.options.select.ignore_times = on;
-        },
-    ),
+    on("ignore-times", 'I', "Treat also what has equal size and time", |d, on| {
+        d.options.select.ignore_times = on;
+    }),
     long("size-only", "Equal size means equal", |d, on| {
         d.options.select.size_only = on;
     }),
@@ -132,44 +111,26 @@ const SWITCHES: &[Switch] = &[
     long("ignore-non-existing", "Same as --existing", |d, on| {
         d.options.select.existing = on;
     }),
-    long(
-        "ignore-existing",
-        "Leave what exists at the destination",
-        |d, on| d.options.select.ignore_existing = on,
-    ),
-    on(
-        "prune-empty-dirs",
-        'm',
-        "Leave out directories that would be empty",
-        |d, on| {
-            d.options.select.prune_empty_dirs = on;
-        },
-    ),
-    on(
-        "from0",
-        '0',
-        "Lists and filter files are separated by NUL",
-        |d, on| d.options.select.from0 = on,
-    ),
+    long("ignore-existing", "Leave what exists at the destination", |d, on| {
+        d.options.select.ignore_existing = on;
+    }),
+    on("prune-empty-dirs", 'm', "Leave out directories that would be empty", |d, on| {
+        d.options.select.prune_empty_dirs = on;
+    }),
+    on("from0", '0', "Lists and filter files are separated by NUL", |d, on| d.options.select.from0 = on),
     Switch {
         long: "F",
         short: Some('F'),
         help: "Obey .rsync-filter files; twice: and hide them",
         apply: per_directory,
     },
-    long(
-        "delete",
-        "Delete at the destination what the source has not",
-        |d, on| d.options.removal.delete = on,
-    ),
-    long(
-        "delete-excluded",
-        "Delete there also what is excluded",
-        |d, on| {
-            d.options.removal.delete_excluded = on;
-            d.options.removal.delete |= on;
-        },
-    ),
+    long("delete", "Delete at the destination what the source has not", |d, on| {
+        d.options.removal.delete = on;
+    }),
+    long("delete-excluded", "Delete there also what is excluded", |d, on| {
+        d.options.removal.delete_excluded = on;
+        d.options.removal.delete |= on;
+    }),
     long("yes", "Let the run through the delete guard", |d, on| {
         d.options.removal.yes = on;
     }),
@@ -179,28 +140,18 @@ const SWITCHES: &[Switch] = &[
     on("dry-run", 'n', "Say what would be done, do nothing", |d, on| {
         d.options.dry_run = on;
     }),
-    on(
-        "itemize-changes",
-        'i',
-        "One line for each change; twice: for each entry",
-        |d, on| {
-            count(&mut d.options.telling.itemize, on);
-        },
-    ),
+    on("itemize-changes", 'i', "One line for each change; twice: for each entry", |d, on| {
+        count(&mut d.options.telling.itemize, on);
+    }),
     on("verbose", 'v', "Say more", |d, on| {
         count(&mut d.options.telling.verbose, on);
     }),
     on("quiet", 'q', "Say only what is wrong", |d, on| {
         d.options.telling.quiet = on;
     }),
-    on(
-        "human-readable",
-        'h',
-        "Numbers with units of 1000; twice: of 1024",
-        |d, on| {
-            count(&mut d.options.telling.human_readable, on);
-        },
-    ),
+    on("human-readable", 'h', "Numbers with units of 1000; twice: of 1024", |d, on| {
+        count(&mut d.options.telling.human_readable, on);
+    }),
     long("stats", "Say at the end how much was done", |d, on| {
         d.options.telling.stats = on;
     }),
@@ -220,23 +171,9 @@ const SWITCHES: &[Switch] = &[
         d.options.telling.raw_names = on;
     }),
     // Between local roots these change nothing: nothing crosses a wire, and nothing half-written is ever left.
-    on(
-        "whole-file",
-        'W',
-        "Copy whole files (always so between local roots)",
-        |_, _| {},
-    ),
-    on(
-        "compress",
-        'z',
-        "Compress on the wire (nothing to do between local roots)",
-        |_, _| {},
-    ),
-    long(
-        "partial",
-        "Keep partial files for the next run (nothing to do between local roots)",
-        |_, _| {},
-    ),
+    on("whole-file", 'W', "Copy whole files (always so between local roots)", |_, _| {}),
+    on("compress", 'z', "Compress on the wire (nothing to do between local roots)", |_, _| {}),
+    long("partial", "Keep partial files for the next run (nothing to do between local roots)", |_, _| {}),
 ];
 
 const ARCHIVE: &[fn(&mut Draft, bool)] = &[
@@ -253,40 +190,24 @@ const ARCHIVE: &[fn(&mut Draft, bool)] = &[
 const VALUED: &[Valued] = &[
     Valued {
         short: Some('f'),
-        ..valued("filter", "RULE", "Add a filter rule", |d, text| {
-            filter(d, FilterArg::Rule(text.into()))
-        })
+        ..valued("filter", "RULE", "Add a filter rule", |d, text| filter(d, FilterArg::Rule(text.into())))
     },
     valued("exclude", "PATTERN", "Leave out what matches", |d, text| {
         filter(d, FilterArg::Exclude(text.into()))
     }),
-    valued(
-        "include",
-        "PATTERN",
-        "Do not leave out what matches",
-        |d, text| filter(d, FilterArg::Include(text.into())),
-    ),
-    valued(
-        "exclude-from",
-        "FILE",
-        "Read exclude patterns from FILE",
-        |d, text| filter(d, FilterArg::ExcludeFrom(text.into())),
-    ),
-    valued(
-        "include-from",
-        "FILE",
-        "Read include patterns from FILE",
-        |d, text| filter(d, FilterArg::IncludeFrom(text.into())),
-    ),
-    valued(
-        "files-from",
-        "FILE",
-        "Treat only the paths listed in FILE",
-        |d, text| {
-            d.options.select.files_from = Some(text.into());
-            Ok(())
-        },
-    ),
+    valued("include", "PATTERN", "Do not leave out what matches", |d, text| {
+        filter(d, FilterArg::Include(text.into()))
+    }),
+    valued("exclude-from", "FILE", "Read exclude patterns from FILE", |d, text| {
+        filter(d, FilterArg::ExcludeFrom(text.into()))
+    }),
+    valued("include-from", "FILE", "Read include patterns from FILE", |d, text| {
+        filter(d, FilterArg::IncludeFrom(text.into()))
+    }),
+    valued("files-from", "FILE", "Treat only the paths listed in FILE", |d, text| {
+        d.options.select.files_from = Some(text.into());
+        Ok(())
+    }),
     valued("max-size", "SIZE", "Leave out larger files", |d, text| {
         d.options.select.max_size = Some(size(text)?);
         Ok(())
@@ -295,37 +216,22 @@ const VALUED: &[Valued] = &[
         d.options.select.min_size = Some(size(text)?);
         Ok(())
     }),
-    valued(
-        "max-delete",
-        "N|N%",
-        "Delete nothing if it were more than this",
-        |d, text| {
-            d.options.removal.max_delete = Some(max_delete(text)?);
-            Ok(())
-        },
-    ),
-    valued(
-        "backup-dir",
-        "DIR",
-        "Where to keep what is replaced; implies --backup",
-        |d, text| {
-            d.backup = true;
-            d.backup_dir = Some(text.into());
-            Ok(())
-        },
-    ),
-    valued(
-        "suffix",
-        "SUFFIX",
-        "End of the name of what is kept (~ without --backup-dir)",
-        |d, text| {
-            if text.as_encoded_bytes().contains(&b'/') {
-                return Err("a suffix may not contain `/`".to_owned());
-            }
-            d.suffix = Some(text.into());
-            Ok(())
-        },
-    ),
+    valued("max-delete", "N|N%", "Delete nothing if it were more than this", |d, text| {
+        d.options.removal.max_delete = Some(max_delete(text)?);
+        Ok(())
+    }),
+    valued("backup-dir", "DIR", "Where to keep what is replaced; implies --backup", |d, text| {
+        d.backup = true;
+        d.backup_dir = Some(text.into());
+        Ok(())
+    }),
+    valued("suffix", "SUFFIX", "End of the name of what is kept (~ without --backup-dir)", |d, text| {
+        if text.as_encoded_bytes().contains(&b'/') {
+            return Err("a suffix may not contain `/`".to_owned());
+        }
+        d.suffix = Some(text.into());
+        Ok(())
+    }),
     valued("chmod", "CHANGES", "Change modes on the way", |d, text| {
         d.options.preserve.chmod.push(utf8(text)?.to_owned());
         Ok(())
@@ -342,26 +248,15 @@ const VALUED: &[Valued] = &[
         d.options.preserve.groupmap = Some(utf8(text)?.to_owned());
         Ok(())
     }),
-    valued(
-        "conflict",
-        "POLICY",
-        "sync: which content stays when both sides changed it",
-        |d, text| {
-            let name = utf8(text)?;
-            d.options.conflict =
-                Policy::parse(name).ok_or_else(|| format!("wanted one of {}", Policy::NAMES))?;
-            Ok(())
-        },
-    ),
-    valued(
-        "force",
-        "1|2",
-        "sync: this side wins, the other's content is kept",
-        |d, text| {
-            d.options.force = Some(side(text)?);
-            Ok(())
-        },
-    ),
+    valued("conflict", "POLICY", "sync: which content stays when both sides changed it", |d, text| {
+        let name = utf8(text)?;
+        d.options.conflict = Policy::parse(name).ok_or_else(|| format!("wanted one of {}", Policy::NAMES))?;
+        Ok(())
+    }),
+    valued("force", "1|2", "sync: this side wins, the other's content is kept", |d, text| {
+        d.options.force = Some(side(text)?);
+        Ok(())
+    }),
 ];
 
 /// Adds every flag of the tables to `command`.
@@ -399,10 +294,7 @@ pub fn declare(mut command: Command) -> Command {
 
 /// A flag without a value of which every occurrence keeps its place in the command line.
 fn event(id: &str) -> Arg {
-    Arg::new(id.to_owned())
-        .num_args(0)
-        .action(ArgAction::Append)
-        .default_missing_value("")
+    Arg::new(id.to_owned()).num_args(0).action(ArgAction::Append).default_missing_value("")
 }
 
 fn negation(long: &str) -> String {
@@ -425,22 +317,14 @@ pub fn options(matches: &ArgMatches) -> Result<Options, Failure> {
     for switch in SWITCHES {
         for (id, on) in [(switch.long.to_owned(), true), (negation(switch.long), false)] {
             events.extend(
-                matches
-                    .indices_of(&id)
-                    .into_iter()
-                    .flatten()
-                    .map(|at| (at, Event::Switch(switch, on))),
+                matches.indices_of(&id).into_iter().flatten().map(|at| (at, Event::Switch(switch, on))),
             );
         }
     }
     for flag in VALUED {
         let indices = matches.indices_of(flag.long).into_iter().flatten();
         let values = matches.get_many::<OsString>(flag.long).into_iter().flatten();
-        events.extend(
-            indices
-                .zip(values)
-                .map(|(at, value)| (at, Event::Valued(flag, value))),
-        );
+        events.extend(indices.zip(values).map(|(at, value)| (at, Event::Valued(flag, value))));
     }
     events.sort_by_key(|(at, _)| *at);
     for (_, event) in events {
@@ -448,10 +332,8 @@ pub fn options(matches: &ArgMatches) -> Result<Options, Failure> {
             Event::Switch(switch, on) => (switch.apply)(&mut draft, on),
             Event::Valued(flag, value) => (flag.apply)(&mut draft, value).map_err(|why| {
                 let shown = crate::model::path::escape(value.as_encoded_bytes());
-                Failure::usage(Number::Value, format!("--{} {shown}: {why}", flag.long)).fix(format!(
-                    "write --{} {}; see csync push --help",
-                    flag.long, flag.value
-                ))
+                Failure::usage(Number::Value, format!("--{} {shown}: {why}", flag.long))
+                    .fix(format!("write --{} {}; see csync push --help", flag.long, flag.value))
             })?,
         }
     }

@@ -20,11 +20,7 @@ pub fn command() -> Command {
         .disable_help_subcommand(true)
         .arg(help())
         .arg(path_flag("config", "FILE", "The config to use"))
-        .arg(path_flag(
-            "state-dir",
-            "DIR",
-            "Where this node keeps its key and databases",
-        ));
+        .arg(path_flag("state-dir", "DIR", "Where this node keeps its key and databases"));
     let root = transfer_verbs(root);
     let root = version_verbs(root);
     refused::declare_verbs(node_verbs(root))
@@ -32,54 +28,29 @@ pub fn command() -> Command {
 
 fn transfer_verbs(root: Command) -> Command {
     let transfer = |name: &'static str, about: &'static str| {
-        verb(name, about)
-            .args_override_self(true)
-            .arg(operands("PATH", "SRC… DEST"))
+        verb(name, about).args_override_self(true).arg(operands("PATH", "SRC… DEST"))
     };
     let flagged = |command| refused::declare_flags(flags::declare(command));
-    root.subcommand(flagged(transfer(
-        "push",
-        "Make DEST what SRC is; deletes only with --delete",
-    )))
-    .subcommand(flagged(transfer(
-        "pull",
-        "Make DEST what SRC is; deletes only with --delete",
-    )))
-    .subcommand(flagged(transfer(
-        "sync",
-        "Carry changes both ways between two roots A and B",
-    )))
-    .subcommand(
-        flagged(transfer(
-            "diff",
-            "List what differs between A and B; exit 0 or 40",
-        ))
-        .arg(flag("deep", "Compare contents, as -c")),
-    )
+    root.subcommand(flagged(transfer("push", "Make DEST what SRC is; deletes only with --delete")))
+        .subcommand(flagged(transfer("pull", "Make DEST what SRC is; deletes only with --delete")))
+        .subcommand(flagged(transfer("sync", "Carry changes both ways between two roots A and B")))
+        .subcommand(
+            flagged(transfer("diff", "List what differs between A and B; exit 0 or 40"))
+                .arg(flag("deep", "Compare contents, as -c")),
+        )
 }
 
 fn version_verbs(root: Command) -> Command {
-    let resolve = listing(verb(
-        "resolve",
-        "Settle conflicts; what loses is kept as a version",
-    ))
-    .arg(operands("ID|PATH", "Ids of conflicts, or paths"))
-    .arg(flag("local", "Side 1 stays"))
-    .arg(
-        Arg::new("take")
-            .long("take")
-            .value_name("PEER")
-            .help("This side stays: 1 or 2"),
-    )
-    .arg(flag("newest", "The later content stays"))
-    .arg(flag("both", "Both stay, one under a name of its own"))
-    .arg(flag("diff", "Show how the sides differ, settle nothing"))
-    .arg(flag("merge", "").hide(true));
+    let resolve = listing(verb("resolve", "Settle conflicts; what loses is kept as a version"))
+        .arg(operands("ID|PATH", "Ids of conflicts, or paths"))
+        .arg(flag("local", "Side 1 stays"))
+        .arg(Arg::new("take").long("take").value_name("PEER").help("This side stays: 1 or 2"))
+        .arg(flag("newest", "The later content stays"))
+        .arg(flag("both", "Both stay, one under a name of its own"))
+        .arg(flag("diff", "Show how the sides differ, settle nothing"))
+        .arg(flag("merge", "").hide(true));
     let restore = listing(verb("restore", "Bring back an old version"))
-        .arg(operands(
-            "PATH[@ID]",
-            "What to bring back; without an id the latest version",
-        ))
+        .arg(operands("PATH[@ID]", "What to bring back; without an id the latest version"))
         .arg(
             Arg::new("to")
                 .long("to")
@@ -89,13 +60,10 @@ fn version_verbs(root: Command) -> Command {
         )
         .arg(Arg::new("at").long("at").value_name("TIME").hide(true));
     root.subcommand(
-        listing(verb(
-            "verify",
-            "Compare a root with what csync recorded of it; exit 0 or 40",
-        ))
-        .arg(operands("ROOT", "A root that csync keeps"))
-        .arg(flag("deep", "Read every content again"))
-        .arg(Arg::new("peer").long("peer").value_name("PEER").hide(true)),
+        listing(verb("verify", "Compare a root with what csync recorded of it; exit 0 or 40"))
+            .arg(operands("ROOT", "A root that csync keeps"))
+            .arg(flag("deep", "Read every content again"))
+            .arg(Arg::new("peer").long("peer").value_name("PEER").hide(true)),
     )
     .subcommand(listing(verb("conflicts", "List open conflicts")).arg(operands("ROOT", "Only of this root")))
     .subcommand(resolve)
@@ -111,14 +79,9 @@ fn version_verbs(root: Command) -> Command {
 }
 
 fn node_verbs(root: Command) -> Command {
-    let name = Arg::new("name")
-        .long("name")
-        .value_name("NAME")
-        .value_parser(NonEmptyStringValueParser::new());
-    let shell = Arg::new("shell")
-        .value_name("SHELL")
-        .required(true)
-        .value_parser(value_parser!(Shell));
+    let name =
+        Arg::new("name").long("name").value_name("NAME").value_parser(NonEmptyStringValueParser::new());
+    let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell));
     root.subcommand(
         verb("init", "Make this node's key and config where there are none")
             .arg(name.help("This node's name")),
@@ -136,17 +99,11 @@ fn node_verbs(root: Command) -> Command {
 }
 
 fn verb(name: &'static str, about: &'static str) -> Command {
-    Command::new(name)
-        .about(about)
-        .disable_help_flag(true)
-        .arg(help())
+    Command::new(name).about(about).disable_help_flag(true).arg(help())
 }
 
 fn help() -> Arg {
-    Arg::new("help")
-        .long("help")
-        .action(ArgAction::Help)
-        .help("Print help")
+    Arg::new("help").long("help").action(ArgAction::Help).help("Print help")
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -154,12 +111,7 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn path_flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value)
-        .value_parser(value_parser!(PathBuf))
-        .global(true)
-        .help(help)
+    Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf)).global(true).help(help)
 }
 
 /// Operands are counted by [`parse`], whose messages can say what is missing.

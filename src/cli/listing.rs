@@ -123,10 +123,8 @@ pub fn versions_json(rows: &[VersionRow]) -> Value {
 /// Returns the JSON object of `diff` and `verify`.
 #[must_use]
 pub fn differences_json(rows: &[DifferenceRow]) -> Value {
-    let rows: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({ "path": escape(row.path.as_bytes()), "item": row.item }))
-        .collect();
+    let rows: Vec<Value> =
+        rows.iter().map(|row| json!({ "path": escape(row.path.as_bytes()), "item": row.item })).collect();
     json!({ "schema": SCHEMA, "entries": rows })
 }
 
@@ -148,11 +146,7 @@ pub fn conflicts_table(rows: &[ConflictRow], name: impl Fn(&[u8]) -> Vec<u8>) ->
 }
 
 fn side_text(side: &SideRow) -> String {
-    let what = if side.deleted {
-        "deleted".to_owned()
-    } else {
-        size(side.size)
-    };
+    let what = if side.deleted { "deleted".to_owned() } else { size(side.size) };
     format!("{} {} {what}", escape(side.peer.as_bytes()), minute(side.mtime))
 }
 
@@ -176,9 +170,8 @@ pub fn versions_table(rows: &[VersionRow], name: impl Fn(&[u8]) -> Vec<u8>) -> V
 /// Left-aligned columns, two spaces apart, the last one ragged. Widths count characters.
 fn table<const N: usize>(rows: &[[Vec<u8>; N]]) -> Vec<u8> {
     let width = |cell: &[u8]| String::from_utf8_lossy(cell).chars().count();
-    let widths: Vec<usize> = (0..N)
-        .map(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> =
+        (0..N).map(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0)).collect();
     let mut text = Vec::new();
     for row in rows {
         for (column, cell) in row.iter().enumerate() {
@@ -203,8 +196,7 @@ pub fn rfc3339(at: Timestamp) -> String {
 /// A moment for people: to the minute, UTC.
 fn minute(at: Timestamp) -> String {
     let text = rfc3339(at);
-    text.get(..16)
-        .map_or_else(|| text.clone(), |minute| format!("{}Z", minute.replace('T', " ")))
+    text.get(..16).map_or_else(|| text.clone(), |minute| format!("{}Z", minute.replace('T', " ")))
 }
 
 #[cfg(test)]
@@ -238,11 +230,7 @@ mod tests {
             folder: "f".to_owned(),
             path: RelPath::new(b"a\n\xff").unwrap(),
             local: side.clone(),
-            other: SideRow {
-                digest: None,
-                deleted: true,
-                ..side
-            },
+            other: SideRow { digest: None, deleted: true, ..side },
             since: Timestamp::new(1_700_000_000, 0),
         };
         let value = conflicts_json(&[row]);
@@ -257,14 +245,8 @@ mod tests {
         for field in ["id", "path", "replaced", "written", "size", "by", "why"] {
             assert!(!versions["versions"][0][field].is_null(), "{field}");
         }
-        assert_eq!(
-            versions["versions"][0]["replaced"],
-            "2023-11-14T22:13:20.000000005Z"
-        );
-        let row = DifferenceRow {
-            path: RelPath::new(b"a").unwrap(),
-            item: "*deleting".to_owned(),
-        };
+        assert_eq!(versions["versions"][0]["replaced"], "2023-11-14T22:13:20.000000005Z");
+        let row = DifferenceRow { path: RelPath::new(b"a").unwrap(), item: "*deleting".to_owned() };
         assert_eq!(differences_json(&[row])["entries"][0]["item"], "*deleting");
     }
 

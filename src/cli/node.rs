@@ -23,11 +23,8 @@ use crate::transport::identity::{Identity, IdentityError, KEY_FILE};
 pub fn init(settings: &Settings, name: Option<&str>, screen: &mut Screen) -> Result<Exit, Failure> {
     if let Some(name) = name {
         values::name(name).map_err(|why| {
-            Failure::usage(
-                Number::Value,
-                format!("--name {}: {why}", escape(name.as_bytes())),
-            )
-            .fix("csync init --name NAME")
+            Failure::usage(Number::Value, format!("--name {}: {why}", escape(name.as_bytes())))
+                .fix("csync init --name NAME")
         })?;
     }
     let state = settings.state_dir.display().to_string();
@@ -38,10 +35,9 @@ pub fn init(settings: &Settings, name: Option<&str>, screen: &mut Screen) -> Res
         .map_err(|error| io_failure("make the state directory", &state, &error))?;
     let (identity, made) = match Identity::load(&settings.state_dir, settings.uid) {
         Ok(identity) => (identity, false),
-        Err(IdentityError::Missing(_)) => (
-            Identity::create(&settings.state_dir).map_err(|error| key_failure(&error))?,
-            true,
-        ),
+        Err(IdentityError::Missing(_)) => {
+            (Identity::create(&settings.state_dir).map_err(|error| key_failure(&error))?, true)
+        }
         Err(error) => return Err(key_failure(&error)),
     };
     let key = identity.public().map_err(|error| key_failure(&error))?;
@@ -67,16 +63,11 @@ pub fn id(settings: &Settings, toml: bool, screen: &mut Screen) -> Result<Exit, 
     let identity = Identity::load(&settings.state_dir, settings.uid).map_err(|error| key_failure(&error))?;
     let key = identity.public().map_err(|error| key_failure(&error))?;
     if toml {
-        let configured = read(&settings.config)
-            .ok()
-            .and_then(|text| values_of(settings, &text).0.node);
+        let configured = read(&settings.config).ok().and_then(|text| values_of(settings, &text).0.node);
         let name = configured.unwrap_or_else(host_name);
         tell(
             screen,
-            &format!(
-                "[peer.{}]\nkey = \"{key}\"",
-                if name.contains('.') { quoted(&name) } else { name }
-            ),
+            &format!("[peer.{}]\nkey = \"{key}\"", if name.contains('.') { quoted(&name) } else { name }),
         )?;
     } else {
         tell(screen, &key.to_string())?;
@@ -110,11 +101,8 @@ pub fn config_show(settings: &Settings, screen: &mut Screen) -> Result<Exit, Fai
     let (config, problems) = values_of(settings, &text);
     list(settings, &problems, screen);
     if problems.iter().any(|problem| !problem.warning) {
-        return Err(Failure::usage(
-            Number::Config,
-            format!("{} has errors", settings.config.display()),
-        )
-        .fix("csync config check lists them"));
+        return Err(Failure::usage(Number::Config, format!("{} has errors", settings.config.display()))
+            .fix("csync config check lists them"));
     }
     let node = config.node.unwrap_or_else(|| "found by its key".to_owned());
     let places = format!(
@@ -124,9 +112,7 @@ pub fn config_show(settings: &Settings, screen: &mut Screen) -> Result<Exit, Fai
         escape(node.as_bytes())
     );
     tell(screen, &places)?;
-    screen
-        .out(text.as_bytes())
-        .map_err(|error| io_failure("write", "standard output", &error))?;
+    screen.out(text.as_bytes()).map_err(|error| io_failure("write", "standard output", &error))?;
     Ok(Exit::Done)
 }
 
@@ -148,28 +134,18 @@ fn list(settings: &Settings, problems: &[Problem], screen: &mut Screen) {
 }
 
 fn values_of(settings: &Settings, text: &str) -> (Config, Vec<Problem>) {
-    let key = Identity::load(&settings.state_dir, settings.uid)
-        .ok()
-        .and_then(|identity| identity.public().ok());
-    check(
-        text,
-        Here {
-            key,
-            state_dir: &settings.state_dir,
-        },
-        look,
-    )
+    let key =
+        Identity::load(&settings.state_dir, settings.uid).ok().and_then(|identity| identity.public().ok());
+    check(text, Here { key, state_dir: &settings.state_dir }, look)
 }
 
 /// What stands at a root of the config.
 fn look(path: &Path) -> Seen {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => Seen::Dir,
-        Ok(metadata) if metadata.is_symlink() => Seen::Symlink(
-            fs::canonicalize(path)
-                .or_else(|_dangling| fs::read_link(path))
-                .unwrap_or_default(),
-        ),
+        Ok(metadata) if metadata.is_symlink() => {
+            Seen::Symlink(fs::canonicalize(path).or_else(|_dangling| fs::read_link(path)).unwrap_or_default())
+        }
         Ok(_) => Seen::Other,
         Err(error) => Seen::Missing(error.to_string()),
     }
@@ -178,17 +154,13 @@ fn look(path: &Path) -> Seen {
 /// Returns the text of the config.
 fn read(path: &Path) -> Result<String, Failure> {
     let shown = path.display().to_string();
-    let limit = u64::try_from(CONFIG_BYTES_MAX)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let limit = u64::try_from(CONFIG_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     match fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(
-                Failure::usage(Number::ConfigMissing, format!("there is no config {shown}"))
-                    .fix("csync init makes one; --config FILE or CSYNC_CONFIG names another"),
-            );
+            return Err(Failure::usage(Number::ConfigMissing, format!("there is no config {shown}"))
+                .fix("csync init makes one; --config FILE or CSYNC_CONFIG names another"));
         }
         Err(error) => return Err(io_failure("read the config", &shown, &error)),
     }
@@ -196,11 +168,8 @@ fn read(path: &Path) -> Result<String, Failure> {
         let valid =
             String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
         let (line, column) = crate::config::problem::place(&valid, valid.len());
-        Failure::usage(
-            Number::Config,
-            format!("{shown}:{line}:{column}: the config is not UTF-8"),
-        )
-        .fix("save it as UTF-8")
+        Failure::usage(Number::Config, format!("{shown}:{line}:{column}: the config is not UTF-8"))
+            .fix("save it as UTF-8")
     })
 }
 
@@ -208,11 +177,7 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -242,17 +207,11 @@ fn quoted(name: &str) -> String {
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim().split('.').next().unwrap_or_default();
-    if values::name(name).is_ok() {
-        name.to_owned()
-    } else {
-        "node".to_owned()
-    }
+    if values::name(name).is_ok() { name.to_owned() } else { "node".to_owned() }
 }
 
 fn tell(screen: &mut Screen, line: &str) -> Result<(), Failure> {
-    screen
-        .out(format!("{line}\n").as_bytes())
-        .map_err(|error| io_failure("write", "standard output", &error))
+    screen.out(format!("{line}\n").as_bytes()).map_err(|error| io_failure("write", "standard output", &error))
 }
 
 /// Returns the failure for an operation of the system on a file of this node.
@@ -266,32 +225,21 @@ fn io_failure(action: &str, object: &str, error: &io::Error) -> Failure {
 }
 
 fn key_failure(error: &IdentityError) -> Failure {
-    let cause = std::error::Error::source(error)
-        .map(|source| format!(": {source}"))
-        .unwrap_or_default();
+    let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     let (exit, fix) = match error {
         IdentityError::Missing(_) => (Exit::Usage, "csync init makes one".to_owned()),
         IdentityError::Io { .. } | IdentityError::Random => {
             (Exit::LocalIo, "check the rights and the disk".to_owned())
         }
-        IdentityError::Readable { path, .. } => (
-            Exit::Usage,
-            format!(
-                "chmod 0600 {}; if others did read it, make a new one",
-                path.display()
-            ),
-        ),
-        IdentityError::Foreign { path, owner, .. } => (
-            Exit::Usage,
-            format!("run csync as uid {owner}, or chown {}", path.display()),
-        ),
-        IdentityError::NoKey { path } => (
-            Exit::Usage,
-            format!(
-                "restore {} from a backup, or move it away and csync init",
-                path.display()
-            ),
-        ),
+        IdentityError::Readable { path, .. } => {
+            (Exit::Usage, format!("chmod 0600 {}; if others did read it, make a new one", path.display()))
+        }
+        IdentityError::Foreign { path, owner, .. } => {
+            (Exit::Usage, format!("run csync as uid {owner}, or chown {}", path.display()))
+        }
+        IdentityError::NoKey { path } => {
+            (Exit::Usage, format!("restore {} from a backup, or move it away and csync init", path.display()))
+        }
     };
     Failure::new(exit, Number::Key, format!("{error}{cause}")).fix(fix)
 }

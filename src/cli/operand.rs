@@ -64,10 +64,7 @@ mod tests {
         }
         for text in ["/a:b", "./a:b", "dir/a:b", "plain", "x/"] {
             assert_eq!(
-                local(OsStr::new(text))
-                    .map(PathBuf::into_os_string)
-                    .ok()
-                    .as_deref(),
+                local(OsStr::new(text)).map(PathBuf::into_os_string).ok().as_deref(),
                 Some(OsStr::new(text)),
                 "{text}"
             );

@@ -28,26 +28,15 @@ use crate::model::path::{RelPath, escape};
 pub fn diff(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
     apart("diff", operands)?;
     let Pair { one, two, options } = operands;
-    let telling = Telling {
-        itemize: 1,
-        ..options.telling
-    };
-    let mut differences = Differences {
-        teller: Teller::new(telling),
-        entries: Vec::new(),
-        json: telling.json,
-    };
+    let telling = Telling { itemize: 1, ..options.telling };
+    let mut differences =
+        Differences { teller: Teller::new(telling), entries: Vec::new(), json: telling.json };
     let compared = difference(one, two, options, &mut differences);
-    let mut screen = differences
-        .teller
-        .finish()
-        .map_err(|error| output_failure(&error))?;
+    let mut screen = differences.teller.finish().map_err(|error| output_failure(&error))?;
     let report = compared.map_err(|error| transfer::failure(&error))?;
     if telling.json {
         let object = json!({ "schema": SCHEMA, "entries": differences.entries });
-        screen
-            .out(format!("{object}\n").as_bytes())
-            .map_err(|error| output_failure(&error))?;
+        screen.out(format!("{object}\n").as_bytes()).map_err(|error| output_failure(&error))?;
     }
     for skipped in report.skipped.iter().filter(|_| report.troubles.partial) {
         screen.message(&format!("skipped  {}  {}", skipped.path, skipped.why));
@@ -65,8 +54,7 @@ struct Differences {
 impl Observer for Differences {
     fn item(&mut self, item: &Item) {
         if self.json {
-            self.entries
-                .push(json!({ "path": item.path.to_string(), "item": item.code.trim_end() }));
+            self.entries.push(json!({ "path": item.path.to_string(), "item": item.code.trim_end() }));
         } else {
             self.teller.item(item);
         }
@@ -97,24 +85,14 @@ pub fn verify(root: &Path, deep: bool, listing: Listing, settings: &Settings) ->
         let entries: Vec<Value> = found.items.iter().map(entry).collect();
         format!("{}\n", json!({ "schema": SCHEMA, "entries": entries })).into_bytes()
     } else {
-        found
-            .items
-            .iter()
-            .flat_map(|item| item_line(item, &screen))
-            .collect()
+        found.items.iter().flat_map(|item| item_line(item, &screen)).collect()
     };
     screen.out(&text).map_err(|error| output_failure(&error))?;
     for skipped in &found.skipped {
         screen.message(&format!("skipped  {}  {}", skipped.path, skipped.why));
     }
-    let met = [
-        (!found.skipped.is_empty(), Exit::Partial),
-        (!found.items.is_empty(), Exit::Conflicts),
-    ];
-    let met: Vec<Exit> = met
-        .into_iter()
-        .filter_map(|(is_so, exit)| is_so.then_some(exit))
-        .collect();
+    let met = [(!found.skipped.is_empty(), Exit::Partial), (!found.items.is_empty(), Exit::Conflicts)];
+    let met: Vec<Exit> = met.into_iter().filter_map(|(is_so, exit)| is_so.then_some(exit)).collect();
     Ok(Exit::worst(&met))
 }
 
@@ -123,23 +101,13 @@ fn apart(verb: &str, Pair { one, two, .. }: &Pair) -> Result<(), Failure> {
     let (one, two) = (canonical(one)?, canonical(two)?);
     let shown = |path: &Path| escape(path.as_os_str().as_bytes());
     if one == two {
-        return Err(Failure::usage(
-            Number::Nested,
-            format!("csync {verb}: both roots are {}", shown(&one)),
-        )
-        .fix("name two different directories"));
+        return Err(Failure::usage(Number::Nested, format!("csync {verb}: both roots are {}", shown(&one)))
+            .fix("name two different directories"));
     }
     if one.starts_with(&two) || two.starts_with(&one) {
-        let (inner, outer) = if one.starts_with(&two) {
-            (&one, &two)
-        } else {
-            (&two, &one)
-        };
-        let message = format!(
-            "csync {verb}: the root {} lies inside the root {}",
-            shown(inner),
-            shown(outer)
-        );
+        let (inner, outer) = if one.starts_with(&two) { (&one, &two) } else { (&two, &one) };
+        let message =
+            format!("csync {verb}: the root {} lies inside the root {}", shown(inner), shown(outer));
         return Err(Failure::usage(Number::Nested, message)
             .fix("name two directories of which neither holds the other"));
     }
@@ -154,9 +122,5 @@ fn canonical(root: &Path) -> Result<PathBuf, Failure> {
             .fix("name a directory that exists")
     };
     let path = fs::canonicalize(root).map_err(|error| missing(format!("cannot be resolved: {error}")))?;
-    if path.is_dir() {
-        Ok(path)
-    } else {
-        Err(missing("is not a directory".to_owned()))
-    }
+    if path.is_dir() { Ok(path) } else { Err(missing("is not a directory".to_owned())) }
 }

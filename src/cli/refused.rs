@@ -24,21 +24,11 @@ enum Instead {
 }
 
 const fn later(long: &'static str, short: Option<char>, takes_value: bool) -> Refused {
-    Refused {
-        long,
-        short,
-        takes_value,
-        instead: Instead::Later,
-    }
+    Refused { long, short, takes_value, instead: Instead::Later }
 }
 
 const fn never(long: &'static str, short: Option<char>, takes_value: bool, instead: &'static str) -> Refused {
-    Refused {
-        long,
-        short,
-        takes_value,
-        instead: Instead::Use(instead),
-    }
+    Refused { long, short, takes_value, instead: Instead::Use(instead) }
 }
 
 const AFTER: &str = "use --delete; csync deletes after everything else has been written";
@@ -74,30 +64,10 @@ const REFUSED: &[Refused] = &[
         "leave it out; csync replaces a file whole, so that nobody reads a torn one",
     ),
     never("append", None, false, "leave it out; csync replaces a file whole"),
-    never(
-        "append-verify",
-        None,
-        false,
-        "leave it out; csync replaces a file whole",
-    ),
-    never(
-        "partial-dir",
-        None,
-        true,
-        "leave it out; csync stages in DEST/.csync",
-    ),
-    never(
-        "temp-dir",
-        Some('T'),
-        true,
-        "leave it out; csync stages in DEST/.csync",
-    ),
-    never(
-        "delay-updates",
-        None,
-        false,
-        "leave it out; every file is replaced at once",
-    ),
+    never("append-verify", None, false, "leave it out; csync replaces a file whole"),
+    never("partial-dir", None, true, "leave it out; csync stages in DEST/.csync"),
+    never("temp-dir", Some('T'), true, "leave it out; csync stages in DEST/.csync"),
+    never("delay-updates", None, false, "leave it out; every file is replaced at once"),
     never("fsync", None, false, "leave it out; csync always flushes to disk"),
     never("preallocate", None, false, DELTA),
     never("del", None, false, AFTER),
@@ -107,181 +77,61 @@ const REFUSED: &[Refused] = &[
     never("delete-after", None, false, AFTER),
     never("delete-missing-args", None, false, "name only sources that exist"),
     never("ignore-missing-args", None, false, "name only sources that exist"),
-    never(
-        "ignore-errors",
-        None,
-        false,
-        "mend the read errors first; csync never deletes after one",
-    ),
-    never(
-        "fuzzy",
-        Some('y'),
-        false,
-        "leave it out; csync finds renamed files by itself",
-    ),
+    never("ignore-errors", None, false, "mend the read errors first; csync never deletes after one"),
+    never("fuzzy", Some('y'), false, "leave it out; csync finds renamed files by itself"),
     never("inc-recursive", None, false, "leave it out; csync always streams"),
-    never(
-        "no-inc-recursive",
-        None,
-        false,
-        "leave it out; csync always streams",
-    ),
-    never(
-        "dirs",
-        Some('d'),
-        false,
-        "use --no-recursive, or a filter such as `- /*/*`",
-    ),
-    never(
-        "old-dirs",
-        None,
-        false,
-        "use --no-recursive, or a filter such as `- /*/*`",
-    ),
-    never(
-        "no-implied-dirs",
-        None,
-        false,
-        "leave it out; --relative comes in a later version",
-    ),
+    never("no-inc-recursive", None, false, "leave it out; csync always streams"),
+    never("dirs", Some('d'), false, "use --no-recursive, or a filter such as `- /*/*`"),
+    never("old-dirs", None, false, "use --no-recursive, or a filter such as `- /*/*`"),
+    never("no-implied-dirs", None, false, "leave it out; --relative comes in a later version"),
     never("copy-unsafe-links", None, false, SYMLINKS),
     never("safe-links", None, false, "exclude the links by a filter"),
     never("insecure-links", None, false, SYMLINKS),
-    never(
-        "munge-links",
-        None,
-        false,
-        "leave it out; csync never follows a symlink below a root",
-    ),
-    never(
-        "confine-root",
-        None,
-        true,
-        "leave it out; csync never leaves a root",
-    ),
+    never("munge-links", None, false, "leave it out; csync never follows a symlink below a root"),
+    never("confine-root", None, true, "leave it out; csync never leaves a root"),
     never("copy-dirlinks", Some('k'), false, SYMLINKS),
     never("keep-dirlinks", Some('K'), false, SYMLINKS),
     never("executability", Some('E'), false, "use --perms, or --chmod"),
     never("copy-devices", None, false, "read the device with dd"),
     never("write-devices", None, false, "write the device with dd"),
     never("drop-D", None, false, "use --no-D"),
-    never(
-        "atimes",
-        Some('U'),
-        false,
-        "leave it out; access times are not kept",
-    ),
+    never("atimes", Some('U'), false, "leave it out; access times are not kept"),
     never("open-noatime", None, false, "leave it out; mount with noatime"),
-    never(
-        "crtimes",
-        Some('N'),
-        false,
-        "leave it out; birth times cannot be set",
-    ),
+    never("crtimes", Some('N'), false, "leave it out; birth times cannot be set"),
     never("omit-dir-times", Some('O'), false, "use --no-times"),
     never("omit-link-times", Some('J'), false, "use --no-times"),
     never("super", None, false, "run csync as root"),
-    never(
-        "fake-super",
-        None,
-        false,
-        "use --numeric-ids as root, or --no-owner --no-group",
-    ),
+    never("fake-super", None, false, "use --numeric-ids as root, or --no-owner --no-group"),
     never("copy-as", None, true, "run csync as that user"),
-    never(
-        "checksum-choice",
-        None,
-        true,
-        "leave it out; csync always uses BLAKE3",
-    ),
-    never(
-        "checksum-seed",
-        None,
-        true,
-        "leave it out; csync always uses BLAKE3",
-    ),
+    never("checksum-choice", None, true, "leave it out; csync always uses BLAKE3"),
+    never("checksum-seed", None, true, "leave it out; csync always uses BLAKE3"),
     never("block-size", Some('B'), true, DELTA),
     never("compress-choice", None, true, DELTA),
     never("compress-level", None, true, DELTA),
     never("compress-threads", None, true, DELTA),
     never("skip-compress", None, true, DELTA),
     never("max-alloc", None, true, "leave it out; csync's memory is bounded"),
-    never(
-        "modify-window",
-        Some('@'),
-        true,
-        "leave it out; coarse time stamps are recognised",
-    ),
-    never(
-        "cvs-exclude",
-        Some('C'),
-        false,
-        "use --exclude-from FILE with the patterns you need",
-    ),
+    never("modify-window", Some('@'), true, "leave it out; coarse time stamps are recognised"),
+    never("cvs-exclude", Some('C'), false, "use --exclude-from FILE with the patterns you need"),
     never("list-only", None, false, "use --dry-run --itemize-changes"),
     never("out-format", None, true, "use --itemize-changes or --json"),
-    never(
-        "log-file",
-        None,
-        true,
-        "redirect the output: --itemize-changes >> FILE",
-    ),
+    never("log-file", None, true, "redirect the output: --itemize-changes >> FILE"),
     never("log-file-format", None, true, "use --itemize-changes or --json"),
     never("info", None, true, "use --progress, --stats or --verbose"),
     never("debug", None, true, "use --verbose"),
     never("stderr", None, true, "redirect standard error"),
-    never(
-        "outbuf",
-        None,
-        true,
-        "leave it out; lines are written as they come",
-    ),
+    never("outbuf", None, true, "leave it out; lines are written as they come"),
     never("8-bit-output", Some('8'), false, "use --raw-names"),
-    never(
-        "iconv",
-        None,
-        true,
-        "leave it out; names are bytes and are never converted",
-    ),
-    never(
-        "stop-after",
-        None,
-        true,
-        "use timeout(1); a stopped run is safe and the next one goes on",
-    ),
-    never(
-        "stop-at",
-        None,
-        true,
-        "use timeout(1); a stopped run is safe and the next one goes on",
-    ),
+    never("iconv", None, true, "leave it out; names are bytes and are never converted"),
+    never("stop-after", None, true, "use timeout(1); a stopped run is safe and the next one goes on"),
+    never("stop-at", None, true, "use timeout(1); a stopped run is safe and the next one goes on"),
     never("write-batch", None, true, "run csync once for each destination"),
-    never(
-        "only-write-batch",
-        None,
-        true,
-        "run csync once for each destination",
-    ),
+    never("only-write-batch", None, true, "run csync once for each destination"),
     never("read-batch", None, true, "run csync once for each destination"),
     never("rsync-path", None, true, WIRE),
-    never(
-        "secluded-args",
-        Some('s'),
-        false,
-        "leave it out; no shell ever sees the arguments",
-    ),
-    never(
-        "protect-args",
-        None,
-        false,
-        "leave it out; no shell ever sees the arguments",
-    ),
-    never(
-        "old-args",
-        None,
-        false,
-        "leave it out; no shell ever sees the arguments",
-    ),
+    never("secluded-args", Some('s'), false, "leave it out; no shell ever sees the arguments"),
+    never("protect-args", None, false, "leave it out; no shell ever sees the arguments"),
+    never("old-args", None, false, "leave it out; no shell ever sees the arguments"),
     never("trust-sender", None, false, WIRE),
     never("contimeout", None, true, WIRE),
     never("address", None, true, WIRE),
@@ -289,12 +139,7 @@ const REFUSED: &[Refused] = &[
     never("sockopts", None, true, WIRE),
     never("blocking-io", None, false, WIRE),
     never("remote-option", Some('M'), true, WIRE),
-    never(
-        "password-file",
-        None,
-        true,
-        "leave it out; nodes know each other by their keys",
-    ),
+    never("password-file", None, true, "leave it out; nodes know each other by their keys"),
     never("early-input", None, true, WIRE),
     never("protocol", None, true, WIRE),
     never("no-motd", None, false, WIRE),
@@ -357,20 +202,15 @@ pub fn check(matches: &ArgMatches) -> Result<(), Failure> {
     Err(match flag.instead {
         Instead::Later => Failure::usage(Number::Later, format!("{name} comes in a later version"))
             .fix(format!("leave out --{}", flag.long)),
-        Instead::Use(instead) => Failure::usage(
-            Number::Unsupported,
-            format!("{name} is rsync's and csync does not have it"),
-        )
-        .fix(instead),
+        Instead::Use(instead) => {
+            Failure::usage(Number::Unsupported, format!("{name} is rsync's and csync does not have it"))
+                .fix(instead)
+        }
     })
 }
 
 fn given(matches: &ArgMatches, flag: &Refused) -> bool {
-    if flag.takes_value {
-        matches.contains_id(flag.long)
-    } else {
-        matches.get_count(flag.long) > 0
-    }
+    if flag.takes_value { matches.contains_id(flag.long) } else { matches.get_count(flag.long) > 0 }
 }
 
 /// Returns the failure for a verb of a later version.

@@ -27,20 +27,13 @@ impl Screen {
     /// Returns the two streams; `raw_names` shows names as they are.
     #[must_use]
     pub fn new(raw_names: bool) -> Self {
-        Self {
-            raw_names,
-            stdout_open: true,
-        }
+        Self { raw_names, stdout_open: true }
     }
 
     /// Returns `name` as this screen shows it.
     #[must_use]
     pub fn name<'a>(&self, name: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.raw_names {
-            Cow::Borrowed(name)
-        } else {
-            Cow::Owned(escape(name).into_bytes())
-        }
+        if self.raw_names { Cow::Borrowed(name) } else { Cow::Owned(escape(name).into_bytes()) }
     }
 
     /// Writes bytes to standard output, as they are.
@@ -84,11 +77,8 @@ pub fn item_line(item: &Item, screen: &Screen) -> Vec<u8> {
 
 /// The path with what follows it: `dir/`, `link -> target`.
 fn shown_path(item: &Item, screen: &Screen) -> Vec<u8> {
-    let mut shown = if item.path.is_root() {
-        b".".to_vec()
-    } else {
-        screen.name(item.path.as_bytes()).into_owned()
-    };
+    let mut shown =
+        if item.path.is_root() { b".".to_vec() } else { screen.name(item.path.as_bytes()).into_owned() };
     if item.dir {
         shown.push(b'/');
     }
@@ -111,12 +101,7 @@ impl Teller {
     pub fn new(telling: Telling) -> Self {
         let wanted = telling.progress || (telling.itemize == 0 && telling.verbose == 0 && !telling.json);
         let bar = (wanted && !telling.quiet && io::stderr().is_terminal()).then(bar);
-        Self {
-            screen: Screen::new(telling.raw_names),
-            telling,
-            bar,
-            failed: None,
-        }
+        Self { screen: Screen::new(telling.raw_names), telling, bar, failed: None }
     }
 
     /// Takes the progress off the terminal and returns the screen for what is told at the end.
@@ -154,11 +139,8 @@ impl Observer for Teller {
         if self.telling.itemize > 0 {
             self.line(&item_line(item, &self.screen));
         } else if self.telling.verbose > 0 && !item.code.starts_with('.') {
-            let mut line = item
-                .code
-                .strip_prefix('*')
-                .map(|word| format!("{word} ").into_bytes())
-                .unwrap_or_default();
+            let mut line =
+                item.code.strip_prefix('*').map(|word| format!("{word} ").into_bytes()).unwrap_or_default();
             line.extend(shown_path(item, &self.screen));
             line.push(b'\n');
             self.line(&line);
@@ -197,12 +179,7 @@ mod tests {
     use super::*;
 
     fn item(code: &str, path: &[u8], dir: bool, suffix: &[u8]) -> Item {
-        Item {
-            code: code.to_owned(),
-            path: RelPath::new(path).unwrap(),
-            dir,
-            suffix: suffix.to_vec(),
-        }
+        Item { code: code.to_owned(), path: RelPath::new(path).unwrap(), dir, suffix: suffix.to_vec() }
     }
 
     #[test]
@@ -215,10 +192,7 @@ mod tests {
             (item("*conflict", b"x\ny", false, b""), "*conflict   x\\#012y\n"),
             (item(".d..t......", b"", true, b""), ".d..t...... ./\n"),
         ] {
-            assert_eq!(
-                String::from_utf8(item_line(&item, &Screen::new(false))).unwrap(),
-                line
-            );
+            assert_eq!(String::from_utf8(item_line(&item, &Screen::new(false))).unwrap(), line);
         }
     }
 

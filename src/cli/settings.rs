@@ -28,13 +28,8 @@ impl Settings {
     /// Neither flag nor environment says where a user's files are.
     pub fn find(config: Option<PathBuf>, state_dir: Option<PathBuf>) -> Result<Self, Failure> {
         Self::of(config, state_dir, effective_uid(), &|name| {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "this is the one door to the environment"
-            )]
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
+            #[expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
+            std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
         })
     }
 
@@ -56,12 +51,7 @@ impl Settings {
             None if uid == 0 => PathBuf::from("/var/lib/csync"),
             None => user_dir(environment, "XDG_STATE_HOME", ".local/state", "--state-dir")?.join("csync"),
         };
-        Ok(Self {
-            config,
-            config_named,
-            state_dir,
-            uid,
-        })
+        Ok(Self { config, config_named, state_dir, uid })
     }
 }
 
@@ -75,11 +65,7 @@ fn user_dir(
     let absolute = |path: &PathBuf| path.is_absolute();
     environment(variable)
         .filter(absolute)
-        .or_else(|| {
-            environment("HOME")
-                .filter(absolute)
-                .map(|home| home.join(Path::new(below_home)))
-        })
+        .or_else(|| environment("HOME").filter(absolute).map(|home| home.join(Path::new(below_home))))
         .ok_or_else(|| {
             Failure::usage(
                 Number::Settings,
@@ -103,11 +89,7 @@ mod tests {
         };
         let home = |name: &str| full(name).filter(|_| name == "HOME");
         let xdg = |name: &str| {
-            if name == "HOME" {
-                full(name)
-            } else {
-                name.starts_with("XDG").then(|| "/xdg".into())
-            }
+            if name == "HOME" { full(name) } else { name.starts_with("XDG").then(|| "/xdg".into()) }
         };
         let none = |_: &str| None;
         let flag = Some(PathBuf::from("flag"));
@@ -115,30 +97,12 @@ mod tests {
             ("flag", flag, 0, &full as Environment<'_>, "flag", "flag"),
             ("environment", None, 0, &full, "/env.toml", "/env"),
             ("root", None, 0, &home, "/etc/csync/csync.toml", "/var/lib/csync"),
-            (
-                "root without a home",
-                None,
-                0,
-                &none,
-                "/etc/csync/csync.toml",
-                "/var/lib/csync",
-            ),
-            (
-                "user",
-                None,
-                7,
-                &home,
-                "/home/a/.config/csync/csync.toml",
-                "/home/a/.local/state/csync",
-            ),
+            ("root without a home", None, 0, &none, "/etc/csync/csync.toml", "/var/lib/csync"),
+            ("user", None, 7, &home, "/home/a/.config/csync/csync.toml", "/home/a/.local/state/csync"),
             ("XDG", None, 7, &xdg, "/xdg/csync/csync.toml", "/xdg/csync"),
         ] {
             let settings = Settings::of(flag.clone(), flag, uid, environment).unwrap();
-            assert_eq!(
-                (settings.config, settings.state_dir),
-                (config.into(), state.into()),
-                "{case}"
-            );
+            assert_eq!((settings.config, settings.state_dir), (config.into(), state.into()), "{case}");
         }
         assert!(Settings::of(None, None, 7, &none).is_err());
     }

@@ -20,8 +20,5 @@ pub fn end_on_signal() {
         }
     };
     // A thread that cannot be started leaves the signals unanswered, but not the run.
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait)
-        .ok();
+    std::thread::Builder::new().name("signals".into()).spawn(wait).ok();
 }

@@ -48,12 +48,7 @@ pub fn tell(verb: &str, report: &Report, telling: Telling, screen: &mut Screen) 
 /// Returns the failure of a run that the delete guard stopped.
 #[must_use]
 pub fn held_failure(held: Held) -> Failure {
-    let Held {
-        deletes,
-        of,
-        limit,
-        empties,
-    } = held;
+    let Held { deletes, of, limit, empties } = held;
     let (deletes, of, limit) = (grouped(deletes), grouped(of), grouped(limit));
     if empties {
         let message = format!(
@@ -73,10 +68,7 @@ pub fn held_failure(held: Held) -> Failure {
 fn warnings(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if !report.skipped.is_empty() && report.troubles.partial {
-        lines.push(format!(
-            "warning: {} could not be treated (exit 23)",
-            paths(report.skipped.len())
-        ));
+        lines.push(format!("warning: {} could not be treated (exit 23)", paths(report.skipped.len())));
     }
     if report.troubles.vanished {
         lines.push("warning: some source entries vanished while they were read".to_owned());
@@ -91,19 +83,11 @@ fn warnings(report: &Report) -> Vec<String> {
 }
 
 fn paths(count: usize) -> String {
-    if count == 1 {
-        "1 path".to_owned()
-    } else {
-        format!("{count} paths")
-    }
+    if count == 1 { "1 path".to_owned() } else { format!("{count} paths") }
 }
 
 fn conflicts(count: u64) -> String {
-    if count == 1 {
-        "1 conflict is".to_owned()
-    } else {
-        format!("{count} conflicts are")
-    }
+    if count == 1 { "1 conflict is".to_owned() } else { format!("{count} conflicts are") }
 }
 
 /// Returns the one line that sums up a run.
@@ -172,25 +156,15 @@ pub fn stats(report: &Report, human_readable: u8) -> String {
         0.0
     };
     let moved = report.bytes_sent + report.bytes_received;
-    let speedup = if moved > 0 {
-        report.bytes_total as f64 / moved as f64
-    } else {
-        0.0
-    };
+    let speedup = if moved > 0 { report.bytes_total as f64 / moved as f64 } else { 0.0 };
     [
         String::new(),
         format!("Number of files: {}", tally(&report.seen, number)),
         format!("Number of created files: {}", tally(&report.created, number)),
         format!("Number of deleted files: {}", tally(&report.deleted, number)),
-        format!(
-            "Number of regular files transferred: {}",
-            number(report.transferred)
-        ),
+        format!("Number of regular files transferred: {}", number(report.transferred)),
         format!("Total file size: {} bytes", number(report.bytes_total)),
-        format!(
-            "Total transferred file size: {} bytes",
-            number(report.bytes_transferred)
-        ),
+        format!("Total transferred file size: {} bytes", number(report.bytes_transferred)),
         format!("Literal data: {} bytes", number(report.bytes_transferred)),
         format!("Matched data: {} bytes", number(0)),
         format!("Total bytes sent: {}", number(report.bytes_sent)),
@@ -201,10 +175,7 @@ pub fn stats(report: &Report, human_readable: u8) -> String {
             number(report.bytes_sent),
             number(report.bytes_received)
         ),
-        format!(
-            "total size is {}  speedup is {speedup:.2}",
-            number(report.bytes_total)
-        ),
+        format!("total size is {}  speedup is {speedup:.2}", number(report.bytes_total)),
         String::new(),
     ]
     .join("\n")
@@ -304,16 +275,8 @@ mod tests {
     #[test]
     fn the_summary_object_has_every_field_of_the_contract() {
         let report = Report {
-            skipped: vec![Skipped {
-                path: RelPath::new(b"a\nb").unwrap(),
-                why: "no".to_owned(),
-            }],
-            held: Some(Held {
-                deletes: 7,
-                of: 9,
-                limit: 5,
-                empties: false,
-            }),
+            skipped: vec![Skipped { path: RelPath::new(b"a\nb").unwrap(), why: "no".to_owned() }],
+            held: Some(Held { deletes: 7, of: 9, limit: 5, empties: false }),
             ..Report::default()
         };
         let value = json(&report);
@@ -345,11 +308,7 @@ mod tests {
     #[test]
     fn stats_count_by_kind() {
         let report = Report {
-            seen: Tally {
-                files: 3,
-                dirs: 2,
-                ..Tally::default()
-            },
+            seen: Tally { files: 3, dirs: 2, ..Tally::default() },
             bytes_total: 12,
             bytes_sent: 6,
             seconds: 2.0,
@@ -358,25 +317,13 @@ mod tests {
         let text = stats(&report, 0);
         assert!(text.contains("\nNumber of files: 5 (reg: 3, dir: 2)\n"), "{text}");
         assert!(text.contains("\nNumber of deleted files: 0\n"), "{text}");
-        assert!(
-            text.ends_with("3.00 bytes/sec\ntotal size is 12  speedup is 2.00\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("3.00 bytes/sec\ntotal size is 12  speedup is 2.00\n"), "{text}");
     }
 
     #[test]
     fn a_held_run_says_how_many_of_how_many() {
-        let text = held_failure(Held {
-            deletes: 1204,
-            of: 2000,
-            limit: 500,
-            empties: false,
-        })
-        .to_string();
-        assert!(
-            text.starts_with("error[E073]: ") && text.contains("1,204 of 2,000"),
-            "{text}"
-        );
+        let text = held_failure(Held { deletes: 1204, of: 2000, limit: 500, empties: false }).to_string();
+        assert!(text.starts_with("error[E073]: ") && text.contains("1,204 of 2,000"), "{text}");
         assert!(text.contains("--yes"), "{text}");
     }
 }

@@ -23,31 +23,18 @@ use std::path::Path;
 pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
     let options = &operands.options;
     if let Some(flag) = one_way_flag(options) {
-        return Err(
-            Failure::usage(Number::Usage, format!("--{flag} has no meaning for csync sync"))
-                .fix("leave it out; push and pull have it"),
-        );
+        return Err(Failure::usage(Number::Usage, format!("--{flag} has no meaning for csync sync"))
+            .fix("leave it out; push and pull have it"));
     }
     let scope = selection::scope(&options.select, options.removal.delete_excluded, &[]).map_err(|error| {
         Failure::usage(Number::Filter, chain(&error)).fix("correct the rule; nothing was changed")
     })?;
     let mut teller = Teller::new(options.telling);
-    let job = Job {
-        first: &operands.one,
-        second: &operands.two,
-        state: &settings.state_dir,
-        options,
-        scope,
-    };
+    let job = Job { first: &operands.one, second: &operands.two, state: &settings.state_dir, options, scope };
     let report = sync(&job, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
-    tell(
-        "sync",
-        &report.map_err(|error| failure(&error))?,
-        options.telling,
-        &mut screen,
-    )
-    .map_err(|error| output_failure(&error))
+    tell("sync", &report.map_err(|error| failure(&error))?, options.telling, &mut screen)
+        .map_err(|error| output_failure(&error))
 }
 
 /// A flag that was given and that only one-way runs obey: none is passed over in silence.
@@ -112,20 +99,14 @@ fn kind(error: &EngineError) -> (Exit, Number) {
 
 fn fix(error: &EngineError) -> String {
     let anew = |database: &Path| {
-        format!(
-            "remove {}: the next run is then a union and deletes nothing",
-            shown(database)
-        )
+        format!("remove {}: the next run is then a union and deletes nothing", shown(database))
     };
     match error {
         EngineError::NoRoot { .. } | EngineError::NotADirectory { .. } => {
             "name two directories that exist (mkdir -p makes one)".to_owned()
         }
         EngineError::RootGone { database, .. } => {
-            format!(
-                "mount it; if it is gone for good, make it anew and {}",
-                anew(database)
-            )
+            format!("mount it; if it is gone for good, make it anew and {}", anew(database))
         }
         EngineError::MarkerLost { database, .. } => {
             format!("mount the disk; if it was meant, {}", anew(database))
@@ -146,10 +127,7 @@ fn fix(error: &EngineError) -> String {
         EngineError::Store(StoreError::Newer { .. }) => "use that csync; nothing was changed".to_owned(),
         EngineError::Unknown { fix, .. } => (*fix).to_owned(),
         EngineError::Private { path, .. } => {
-            format!(
-                "see who made {}/.csync, and remove it if it is not csync's",
-                shown(path)
-            )
+            format!("see who made {}/.csync, and remove it if it is not csync's", shown(path))
         }
         EngineError::Root { .. } => "see to the disk and run again; nothing is lost".to_owned(),
         EngineError::Store(_) | EngineError::State { .. } | EngineError::Random(_) => {

@@ -20,12 +20,7 @@ use crate::model::path::escape;
 /// # Errors
 /// An operand is missing, or the engine could not go on.
 pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
-    let Transfer {
-        verb,
-        sources,
-        dest,
-        options,
-    } = operands;
+    let Transfer { verb, sources, dest, options } = operands;
     for source in sources {
         exists(source)?;
     }
@@ -62,11 +57,9 @@ pub fn failure(error: &MirrorError) -> Failure {
         MirrorError::Chmod(_) | MirrorError::Owner(_) => {
             Failure::usage(Number::Value, error.to_string()).fix("see csync push --help")
         }
-        MirrorError::Private(PrivateError::Planted { .. }) => new(
-            Exit::LocalIo,
-            Number::Disk,
-            "look who made it, and remove it; nothing was changed",
-        ),
+        MirrorError::Private(PrivateError::Planted { .. }) => {
+            new(Exit::LocalIo, Number::Disk, "look who made it, and remove it; nothing was changed")
+        }
         MirrorError::Lock(LockError::Held { .. }) => {
             new(Exit::Locked, Number::Locked, "wait for the other run")
         }
@@ -77,11 +70,7 @@ pub fn failure(error: &MirrorError) -> Failure {
 }
 
 fn disk(error: &DiskError) -> Failure {
-    let number = if error.is_no_space() {
-        Number::Full
-    } else {
-        Number::Disk
-    };
+    let number = if error.is_no_space() { Number::Full } else { Number::Disk };
     Failure::new(Exit::LocalIo, number, error.to_string()).fix("check the rights and the disk")
 }
 
@@ -94,10 +83,6 @@ pub fn exists(path: &Path) -> Result<(), Failure> {
         return Ok(());
     };
     let shown = escape(path.as_os_str().as_bytes());
-    Err(Failure::new(
-        Exit::Missing,
-        Number::Missing,
-        format!("there is no {shown}: {error}"),
-    )
-    .fix("check the name and the mount; nothing was changed"))
+    Err(Failure::new(Exit::Missing, Number::Missing, format!("there is no {shown}: {error}"))
+        .fix("check the name and the mount; nothing was changed"))
 }

@@ -43,10 +43,7 @@ pub fn list(path: &Path, listing: Listing, settings: &Settings) -> Result<Exit, 
     } else {
         versions_table(&rows, |name| screen.name(name).into_owned())
     };
-    screen
-        .out(&text)
-        .map(|()| Exit::Done)
-        .map_err(|error| output_failure(&error))
+    screen.out(&text).map(|()| Exit::Done).map_err(|error| output_failure(&error))
 }
 
 /// Brings back an old version; what it displaces is kept.
@@ -69,17 +66,11 @@ pub fn restore(
     let mut screen = Screen::new(listing.raw_names);
     let text = if listing.json {
         let path = escape(found.path.as_bytes());
-        format!(
-            "{}\n",
-            json!({ "schema": SCHEMA, "restored": [{ "path": path, "id": found.id }] })
-        )
+        format!("{}\n", json!({ "schema": SCHEMA, "restored": [{ "path": path, "id": found.id }] }))
     } else {
         format!("*restored   {}\n", shown(&place))
     };
-    screen
-        .out(text.as_bytes())
-        .map(|()| Exit::Done)
-        .map_err(|error| output_failure(&error))
+    screen.out(text.as_bytes()).map(|()| Exit::Done).map_err(|error| output_failure(&error))
 }
 
 /// Writes an old version to standard output.
@@ -104,8 +95,6 @@ pub fn cat(wanted: &Versioned, settings: &Settings) -> Result<Exit, Failure> {
         if read == 0 {
             return Ok(Exit::Done);
         }
-        screen
-            .out(&buffer[..read])
-            .map_err(|error| output_failure(&error))?;
+        screen.out(&buffer[..read]).map_err(|error| output_failure(&error))?;
     }
 }

@@ -47,14 +47,9 @@ pub fn check(text: &str, here: Here<'_>, look: impl Fn(&Path) -> Seen) -> (Confi
             Seen::Missing(why) => format!("is missing ({why}); create it, or check the mount"),
         };
         let span = root.span(&parsed);
-        parsed.problems.error(
-            &span,
-            format!(
-                "the root {} of folder {} {what}",
-                root.path.display(),
-                root.folder
-            ),
-        );
+        parsed
+            .problems
+            .error(&span, format!("the root {} of folder {} {what}", root.path.display(), root.folder));
     }
     (parsed.config, parsed.problems.finish())
 }
@@ -62,23 +57,13 @@ pub fn check(text: &str, here: Here<'_>, look: impl Fn(&Path) -> Seen) -> (Confi
 /// The name of this node: as configured, else by its key.
 fn own_name(parsed: &mut Parsed<'_>, key: Option<PublicKey>) -> Option<String> {
     let config = &parsed.config;
-    let by_key = || {
-        config
-            .peers
-            .iter()
-            .find(|(_, peer)| Some(peer.key) == key)
-            .map(|(name, _)| name.clone())
-    };
+    let by_key = || config.peers.iter().find(|(_, peer)| Some(peer.key) == key).map(|(name, _)| name.clone());
     config.node.clone().or_else(by_key)
 }
 
 fn keys(parsed: &mut Parsed<'_>, own: Option<PublicKey>, node: Option<&str>) {
-    let peers: Vec<(&String, PublicKey)> = parsed
-        .config
-        .peers
-        .iter()
-        .map(|(name, peer)| (name, peer.key))
-        .collect();
+    let peers: Vec<(&String, PublicKey)> =
+        parsed.config.peers.iter().map(|(name, peer)| (name, peer.key)).collect();
     for (at, (name, key)) in peers.iter().enumerate() {
         let Some(span) = parsed.places.keys.get(*name) else {
             continue;
@@ -109,10 +94,7 @@ fn members(parsed: &mut Parsed<'_>) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("add [peer.{member}]"),
         };
-        parsed.problems.error(
-            span,
-            format!("member {member} of folder {folder} is no peer; {hint}"),
-        );
+        parsed.problems.error(span, format!("member {member} of folder {folder} is no peer; {hint}"));
     }
 }
 
@@ -125,12 +107,7 @@ struct Root {
 
 impl Root {
     fn span(&self, parsed: &Parsed<'_>) -> std::ops::Range<usize> {
-        parsed
-            .places
-            .roots
-            .get(&(self.folder.clone(), self.member.clone()))
-            .cloned()
-            .unwrap_or_default()
+        parsed.places.roots.get(&(self.folder.clone(), self.member.clone())).cloned().unwrap_or_default()
     }
 }
 
@@ -172,15 +149,11 @@ fn separate(parsed: &mut Parsed<'_>, roots: &[Root], state_dir: &Path) {
                 format!("{} ({})", root.folder, root.path.display()),
             );
             if root.path == other.path {
-                parsed.problems.error(
-                    &span,
-                    format!("one root for two folders, {one} and {two}; give each its own"),
-                );
+                parsed
+                    .problems
+                    .error(&span, format!("one root for two folders, {one} and {two}; give each its own"));
             } else if root.path.starts_with(&other.path) || other.path.starts_with(&root.path) {
-                parsed.problems.error(
-                    &span,
-                    format!("nested roots, {one} and {two}; not allowed, move one"),
-                );
+                parsed.problems.error(&span, format!("nested roots, {one} and {two}; not allowed, move one"));
             }
         }
     }

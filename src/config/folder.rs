@@ -39,27 +39,18 @@ pub fn folder(
     let place = format!("[folder.{name}]");
     let table = reader.table(value, &place, FOLDER)?;
     let mut members = Vec::new();
-    for member in get(table, "members")
-        .map(|value| reader.texts(value))
-        .unwrap_or_default()
-    {
-        places
-            .members
-            .insert((name.to_owned(), member.text.to_owned()), member.span);
+    for member in get(table, "members").map(|value| reader.texts(value)).unwrap_or_default() {
+        places.members.insert((name.to_owned(), member.text.to_owned()), member.span);
         members.push(member.text.to_owned());
     }
     let path = roots(reader, name, span, get(table, "path"), places);
     let parsed_or =
         |reader: &mut Reader<'_>, key: &str| get(table, key).map(|value| (value, reader.text(value)));
-    let comment = parsed_or(reader, "comment")
-        .and_then(|(_, text)| text)
-        .map(|text| text.text.to_owned());
+    let comment = parsed_or(reader, "comment").and_then(|(_, text)| text).map(|text| text.text.to_owned());
     Some(Folder {
         members,
         path,
-        mode: get(table, "mode")
-            .map(|value| per_member(reader, value, values::mode))
-            .unwrap_or_default(),
+        mode: get(table, "mode").map(|value| per_member(reader, value, values::mode)).unwrap_or_default(),
         conflict: get(table, "conflict")
             .and_then(|value| reader.parsed(value, values::conflict))
             .unwrap_or(Conflict::KeepBoth),
@@ -72,17 +63,11 @@ pub fn folder(
         on_change: hooks(reader, &place, get(table, "on-change")),
         comment,
         allow: rights(reader, get(table, "allow")),
-        hosts: get(table, "hosts")
-            .map(|value| networks(reader, value))
-            .unwrap_or_default(),
+        hosts: get(table, "hosts").map(|value| networks(reader, value)).unwrap_or_default(),
         limits: limits(reader, &place, get(table, "limits")),
         trust_root: get(table, "trust").is_some_and(|value| {
             let read = |text: &str| {
-                if text == "root" {
-                    Ok(())
-                } else {
-                    Err("trust has only one value, \"root\"")
-                }
+                if text == "root" { Ok(()) } else { Err("trust has only one value, \"root\"") }
             };
             reader.parsed(value, read).is_some()
         }),
@@ -98,35 +83,22 @@ fn roots(
     places: &mut Places,
 ) -> PerMember<String> {
     let Some(value) = value else {
-        reader.problems.error(
-            span,
-            format!("[folder.{folder}] has no path; add path = \"/the/root\""),
-        );
+        reader.problems.error(span, format!("[folder.{folder}] has no path; add path = \"/the/root\""));
         return PerMember::default();
     };
     if let Some(table) = value.get_ref().as_table() {
         for (member, root) in table {
-            places
-                .roots
-                .insert((folder.to_owned(), member.get_ref().to_string()), root.span());
+            places.roots.insert((folder.to_owned(), member.get_ref().to_string()), root.span());
         }
     } else {
-        places
-            .roots
-            .insert((folder.to_owned(), "*".to_owned()), value.span());
+        places.roots.insert((folder.to_owned(), "*".to_owned()), value.span());
     }
     per_member(reader, value, |text| {
         if !text.starts_with('/') {
-            return Err(format!(
-                "the root `{}` is relative; wanted an absolute path",
-                text.escape_debug()
-            ));
+            return Err(format!("the root `{}` is relative; wanted an absolute path", text.escape_debug()));
         }
         if text.contains('\0') || text.split('/').any(|part| matches!(part, "." | "..")) {
-            return Err(format!(
-                "the root `{}` has a `.` or `..`; write it without",
-                text.escape_debug()
-            ));
+            return Err(format!("the root `{}` has a `.` or `..`; write it without", text.escape_debug()));
         }
         if text.bytes().all(|b| b == b'/') {
             return Err("the root may not be `/`; name a directory below it".to_owned());
@@ -142,10 +114,7 @@ fn per_member<T>(
     read: impl Fn(&str) -> Result<T, String>,
 ) -> PerMember<T> {
     let Some(table) = value.get_ref().as_table() else {
-        return PerMember {
-            others: reader.parsed(value, read),
-            named: BTreeMap::new(),
-        };
+        return PerMember { others: reader.parsed(value, read), named: BTreeMap::new() };
     };
     let mut values = PerMember::default();
     for (member, value) in table {
@@ -163,23 +132,16 @@ fn per_member<T>(
 fn deletes(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> Deletes {
     let table = value
         .and_then(|value| reader.table(value, &format!("delete of {place}"), &["propagate", "hold-above"]));
-    let propagate = table
-        .and_then(|table| get(table, "propagate"))
-        .and_then(|value| reader.flag(value))
-        .unwrap_or(true);
-    let hold_above = table
-        .and_then(|table| get(table, "hold-above"))
-        .and_then(|value| {
-            if value.get_ref().is_integer() {
-                reader.number(value, 0..=u64::MAX).map(Bound::Count)
-            } else {
-                reader.parsed(value, percent).map(Bound::Percent)
-            }
-        });
-    Deletes {
-        propagate,
-        hold_above,
-    }
+    let propagate =
+        table.and_then(|table| get(table, "propagate")).and_then(|value| reader.flag(value)).unwrap_or(true);
+    let hold_above = table.and_then(|table| get(table, "hold-above")).and_then(|value| {
+        if value.get_ref().is_integer() {
+            reader.number(value, 0..=u64::MAX).map(Bound::Count)
+        } else {
+            reader.parsed(value, percent).map(Bound::Percent)
+        }
+    });
+    Deletes { propagate, hold_above }
 }
 
 fn versions(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> Versions {
@@ -189,20 +151,14 @@ fn versions(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> 
     };
     let Some(value) = value else { return default() };
     if value.get_ref().as_bool() == Some(false) {
-        return Versions {
-            keep: Vec::new(),
-            max: None,
-        };
+        return Versions { keep: Vec::new(), max: None };
     }
     let Some(table) = reader.table(value, &format!("versions of {place}"), &["keep", "max"]) else {
         return default();
     };
     let keep = get(table, "keep").and_then(|value| reader.parsed(value, values::keep));
     let max = get(table, "max").and_then(|value| reader.parsed(value, values::size_or_percent));
-    Versions {
-        keep: keep.unwrap_or_else(|| default().keep),
-        max: max.or_else(|| default().max),
-    }
+    Versions { keep: keep.unwrap_or_else(|| default().keep), max: max.or_else(|| default().max) }
 }
 
 /// Returns filter rules, with unclosed brackets as errors and a first rule that leaves out everything as a warning.
@@ -226,11 +182,8 @@ pub fn filters(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> Vec<String
 fn hooks(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> Vec<Hook> {
     let mut hooks = Vec::new();
     for item in value.map(|value| reader.array(value)).unwrap_or_default() {
-        let Some(table) = reader.table(
-            item,
-            &format!("on-change of {place}"),
-            &["match", "run", "settle"],
-        ) else {
+        let Some(table) = reader.table(item, &format!("on-change of {place}"), &["match", "run", "settle"])
+        else {
             continue;
         };
         let pattern = get(table, "match").and_then(|value| reader.text(value));
@@ -242,9 +195,7 @@ fn hooks(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> Vec
             .collect();
         let settle = get(table, "settle").and_then(|value| reader.parsed(value, duration));
         if run.is_empty() {
-            reader
-                .problems
-                .error(&item.span(), "a hook needs run = [\"PROGRAM\", \"ARGUMENT\", …]");
+            reader.problems.error(&item.span(), "a hook needs run = [\"PROGRAM\", \"ARGUMENT\", …]");
         }
         hooks.push(Hook {
             pattern: pattern.map_or("**", |text| text.text).to_owned(),
@@ -257,11 +208,7 @@ fn hooks(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> Vec
 
 fn rights(reader: &mut Reader<'_>, value: Option<&Value<'_>>) -> BTreeMap<String, Right> {
     let mut rights = BTreeMap::new();
-    for (node, right) in value
-        .and_then(|value| reader.any_table(value))
-        .into_iter()
-        .flatten()
-    {
+    for (node, right) in value.and_then(|value| reader.any_table(value)).into_iter().flatten() {
         if let Some(right) = reader.parsed(right, values::right) {
             rights.insert(node.get_ref().to_string(), right);
         }
@@ -301,9 +248,7 @@ fn limits(reader: &mut Reader<'_>, place: &str, value: Option<&Value<'_>>) -> Li
 pub fn rate(text: &str) -> Result<u64, String> {
     match size(text) {
         Ok(bytes) if (1024..=1 << 40).contains(&bytes) => Ok(bytes),
-        Ok(_) => Err(format!(
-            "the rate `{text}` is out of range; wanted 1KiB to 1TiB in a second"
-        )),
+        Ok(_) => Err(format!("the rate `{text}` is out of range; wanted 1KiB to 1TiB in a second")),
         Err(error) => Err(error.to_string()),
     }
 }

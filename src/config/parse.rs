@@ -32,30 +32,18 @@ pub struct Parsed<'a> {
 /// Returns what `text` says, with every problem that one value alone can have.
 #[must_use]
 pub fn parse(text: &str) -> Parsed<'_> {
-    let mut reader = Reader {
-        problems: Problems::new(text),
-    };
+    let mut reader = Reader { problems: Problems::new(text) };
     let mut places = Places::default();
     if text.len() > CONFIG_BYTES_MAX {
-        reader.problems.error(
-            &(0..0),
-            format!("the config is larger than {CONFIG_BYTES_MAX} bytes"),
-        );
-        return Parsed {
-            config: Config::default(),
-            places,
-            problems: reader.problems,
-        };
+        reader.problems.error(&(0..0), format!("the config is larger than {CONFIG_BYTES_MAX} bytes"));
+        return Parsed { config: Config::default(), places, problems: reader.problems };
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or_default();
         let first =
             duplicate_of(text, &span).map(|first| format!("; it is first at {}", reader.problems.at(&first)));
-        reader.problems.error(
-            &span,
-            format!("not TOML: {}{}", error.message(), first.unwrap_or_default()),
-        );
+        reader.problems.error(&span, format!("not TOML: {}{}", error.message(), first.unwrap_or_default()));
     }
     let table = table.into_inner();
     reader.known(&table, "the top level", TOP);
@@ -67,9 +55,8 @@ pub fn parse(text: &str) -> Parsed<'_> {
     if let Some(value) = get(&table, "listen") {
         config.listen = addresses(&mut reader, value);
     }
-    config.control_group = get(&table, "control-group")
-        .and_then(|value| reader.text(value))
-        .map(|text| text.text.to_owned());
+    config.control_group =
+        get(&table, "control-group").and_then(|value| reader.text(value)).map(|text| text.text.to_owned());
     for (name, span, value) in section(&mut reader, &table, "peer") {
         if let Some(peer) = peer(&mut reader, &name, &span, value, &mut places) {
             config.peers.insert(name, peer);
@@ -85,11 +72,7 @@ pub fn parse(text: &str) -> Parsed<'_> {
             config.jobs.insert(name, job);
         }
     }
-    Parsed {
-        config,
-        places,
-        problems: reader.problems,
-    }
+    Parsed { config, places, problems: reader.problems }
 }
 
 /// Returns config and problems of `text`; the checks of [`crate::config::check`] come after it.
@@ -113,10 +96,7 @@ fn duplicate_of(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
     let (at, _) = first
         .into_iter()
         .find(|(at, line)| header.starts_with('[') && line.trim() == header && *at < span.start)?;
-    let line_start = text
-        .get(..span.start)?
-        .rfind('\n')
-        .map_or(0, |newline| newline + 1);
+    let line_start = text.get(..span.start)?.rfind('\n').map_or(0, |newline| newline + 1);
     (at < line_start).then_some(at..at)
 }
 
@@ -168,10 +148,7 @@ fn peer(
             })
         }
         None => {
-            reader.problems.error(
-                span,
-                format!("{place} has no key; `csync id` on {name} prints it"),
-            );
+            reader.problems.error(span, format!("{place} has no key; `csync id` on {name} prints it"));
             None
         }
     };
@@ -180,10 +157,7 @@ fn peer(
             addresses(reader, value)
         }
         Some(_) | None => {
-            reader.problems.error(
-                span,
-                format!("{place} has no address; add addr = [\"HOST:8730\"]"),
-            );
+            reader.problems.error(span, format!("{place} has no address; add addr = [\"HOST:8730\"]"));
             Vec::new()
         }
     };

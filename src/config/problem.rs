@@ -28,10 +28,7 @@ impl fmt::Display for Problem {
 pub fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// The problems of one text while it is read.
@@ -45,10 +42,7 @@ impl<'a> Problems<'a> {
     /// Returns no problems of `text`.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            found: Vec::new(),
-        }
+        Self { text, found: Vec::new() }
     }
 
     /// Returns line and column of a span, as `LINE:COLUMN`.
@@ -70,12 +64,7 @@ impl<'a> Problems<'a> {
 
     fn add(&mut self, span: &Range<usize>, text: String, warning: bool) {
         let (line, column) = place(self.text, span.start);
-        self.found.push(Problem {
-            line,
-            column,
-            text,
-            warning,
-        });
+        self.found.push(Problem { line, column, text, warning });
     }
 
     /// Returns all, in the order of the text.

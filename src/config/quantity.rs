@@ -33,9 +33,7 @@ pub fn size(text: &str) -> Result<u64, QuantityError> {
         [.., b'-', b'1'] => (&text[..text.len() - 2], -1),
         _ => (text, 0),
     };
-    let digits = body
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(body.len());
+    let digits = body.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(body.len());
     let (number, unit) = body.split_at(digits);
     let scale = unit_bytes(unit).ok_or_else(wrong)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -46,11 +44,7 @@ pub fn size(text: &str) -> Result<u64, QuantityError> {
         return Err(QuantityError::SizeTooLarge(text.to_owned()));
     }
     let parse = |part: &str| {
-        if part.is_empty() {
-            Ok(0)
-        } else {
-            part.parse::<i128>().map_err(|_ignored| wrong())
-        }
+        if part.is_empty() { Ok(0) } else { part.parse::<i128>().map_err(|_ignored| wrong()) }
     };
     let tens = (0..fraction.len()).fold(1_i128, |tens, _| tens * 10);
     let bytes = parse(whole)? * scale + parse(fraction)? * scale / tens + offset;

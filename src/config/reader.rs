@@ -36,10 +36,7 @@ pub struct Places {
 /// Returns the value of `key`.
 #[must_use]
 pub fn get<'t, 'a>(table: &'t DeTable<'a>, key: &str) -> Option<&'t Value<'a>> {
-    table
-        .iter()
-        .find(|(name, _)| name.get_ref() == key)
-        .map(|(_, value)| value)
+    table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
 }
 
 /// Reads values of one file.
@@ -53,8 +50,7 @@ impl Reader<'_> {
     /// Adds "wanted `what`" at a value.
     pub fn wanted(&mut self, value: &Value<'_>, what: &str) {
         let found = value.get_ref().type_str();
-        self.problems
-            .error(&value.span(), format!("wanted {what}, found {found}"));
+        self.problems.error(&value.span(), format!("wanted {what}, found {found}"));
     }
 
     /// Refuses keys of `table`, called `place` in messages, that are not in `known`.
@@ -101,10 +97,7 @@ impl Reader<'_> {
         if text.is_none() {
             self.wanted(value, "a text in quotes");
         }
-        text.map(|text| Text {
-            text,
-            span: value.span(),
-        })
+        text.map(|text| Text { text, span: value.span() })
     }
 
     /// Returns a value that shall be true or false.
@@ -129,19 +122,12 @@ impl Reader<'_> {
 
     /// Returns a value that shall be an array of texts.
     pub fn texts<'t>(&mut self, value: &'t Value<'_>) -> Vec<Text<'t>> {
-        self.array(value)
-            .into_iter()
-            .filter_map(|item| self.text(item))
-            .collect()
+        self.array(value).into_iter().filter_map(|item| self.text(item)).collect()
     }
 
     /// Returns a value that shall be an array of texts, or one text.
     pub fn text_or_texts<'t>(&mut self, value: &'t Value<'_>) -> Vec<Text<'t>> {
-        if value.get_ref().is_array() {
-            self.texts(value)
-        } else {
-            self.text(value).into_iter().collect()
-        }
+        if value.get_ref().is_array() { self.texts(value) } else { self.text(value).into_iter().collect() }
     }
 
     /// Returns a value that shall be a whole number of `range`.
@@ -153,10 +139,7 @@ impl Reader<'_> {
             .filter(|number| range.contains(number));
         if number.is_none() {
             let (from, to) = (range.start(), range.end());
-            self.problems.error(
-                &value.span(),
-                format!("wanted a whole number from {from} to {to}"),
-            );
+            self.problems.error(&value.span(), format!("wanted a whole number from {from} to {to}"));
         }
         number
     }

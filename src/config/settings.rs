@@ -55,10 +55,7 @@ pub struct PerMember<T> {
 
 impl<T> Default for PerMember<T> {
     fn default() -> Self {
-        Self {
-            others: None,
-            named: BTreeMap::new(),
-        }
+        Self { others: None, named: BTreeMap::new() }
     }
 }
 

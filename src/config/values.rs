@@ -18,10 +18,7 @@ pub fn address(text: &str) -> Result<Address, String> {
         )
     };
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(Address {
-            host: ip.to_string(),
-            port: PORT,
-        });
+        return Ok(Address { host: ip.to_string(), port: PORT });
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),
@@ -39,14 +36,7 @@ pub fn address(text: &str) -> Result<Address, String> {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
         None => is_host(host),
     };
-    if valid {
-        Ok(Address {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-        })
-    } else {
-        Err(wrong())
-    }
+    if valid { Ok(Address { host: host.trim_matches(['[', ']']).to_owned(), port }) } else { Err(wrong()) }
 }
 
 /// Whether `host` is an IPv4 address or a DNS name (RFC 1123). Four numbers that are no address are no name either.
@@ -69,17 +59,11 @@ fn is_host(host: &str) -> bool {
 /// The text is none.
 pub fn network(text: &str) -> Result<Network, String> {
     let wrong = || format!("`{}` is no network; wanted e.g. 10.0.0.0/8", text.escape_debug());
-    let (address, bits) = text
-        .split_once('/')
-        .map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().map_err(|_ignored| wrong())?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.map_or(Ok(most), |bits| bits.parse::<u8>().map_err(|_ignored| wrong()))?;
-    if bits > most {
-        Err(wrong())
-    } else {
-        Ok(Network { address, bits })
-    }
+    if bits > most { Err(wrong()) } else { Ok(Network { address, bits }) }
 }
 
 /// Returns a mode.
@@ -128,10 +112,7 @@ pub fn owner(text: &str) -> Result<OwnerRule, String> {
         "by-name" => OwnerRule::ByName,
         "numeric" => OwnerRule::Numeric,
         "none" => OwnerRule::None,
-        _ if text
-            .split_once(':')
-            .is_some_and(|(user, group)| !user.is_empty() && !group.is_empty()) =>
-        {
+        _ if text.split_once(':').is_some_and(|(user, group)| !user.is_empty() && !group.is_empty()) => {
             OwnerRule::Fixed(text.to_owned())
         }
         _ => return Err(unknown("owner rule", text, "by-name, numeric, none, USER:GROUP")),
@@ -157,9 +138,7 @@ pub fn right(text: &str) -> Result<Right, String> {
 /// The text is neither.
 pub fn size_or_percent(text: &str) -> Result<Bound, String> {
     if text.ends_with('%') {
-        return percent(text)
-            .map(Bound::Percent)
-            .map_err(|error| error.to_string());
+        return percent(text).map(Bound::Percent).map_err(|error| error.to_string());
     }
     size(text).map(Bound::Count).map_err(|error| error.to_string())
 }
@@ -186,9 +165,7 @@ fn keep_rule(text: &str) -> Result<Keep, String> {
     };
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
     if name == "within" {
-        return duration(value)
-            .map(Keep::Within)
-            .map_err(|error| error.to_string());
+        return duration(value).map(Keep::Within).map_err(|error| error.to_string());
     }
     let make = match name {
         "last" => Keep::Last,
@@ -199,13 +176,8 @@ fn keep_rule(text: &str) -> Result<Keep, String> {
         "yearly" => Keep::Yearly,
         _ => return Err(wrong()),
     };
-    let count = value
-        .parse::<u32>()
-        .ok()
-        .filter(|count| (1..=100_000).contains(count));
-    count
-        .map(make)
-        .ok_or_else(|| format!("`{}`: wanted a number from 1 to 100000", text.escape_debug()))
+    let count = value.parse::<u32>().ok().filter(|count| (1..=100_000).contains(count));
+    count.map(make).ok_or_else(|| format!("`{}`: wanted a number from 1 to 100000", text.escape_debug()))
 }
 
 /// Returns the minutes after midnight that `HH:MM` means.
@@ -213,27 +185,14 @@ fn keep_rule(text: &str) -> Result<Keep, String> {
 /// # Errors
 /// The text is no time of day.
 pub fn time_of_day(text: &str) -> Result<u16, String> {
-    let wrong = || {
-        format!(
-            "`{}` is no time of day; wanted HH:MM, 00:00 to 24:00",
-            text.escape_debug()
-        )
-    };
+    let wrong = || format!("`{}` is no time of day; wanted HH:MM, 00:00 to 24:00", text.escape_debug());
     let (hours, minutes) = text.split_once(':').ok_or_else(wrong)?;
     let part = |part: &str| {
-        if part.len() == 2 {
-            part.parse::<u16>().ok()
-        } else {
-            None
-        }
+        if part.len() == 2 { part.parse::<u16>().ok() } else { None }
     };
     let (hours, minutes) = part(hours).zip(part(minutes)).ok_or_else(wrong)?;
     let total = hours * 60 + minutes;
-    if minutes < 60 && total <= 24 * 60 {
-        Ok(total)
-    } else {
-        Err(wrong())
-    }
+    if minutes < 60 && total <= 24 * 60 { Ok(total) } else { Err(wrong()) }
 }
 
 /// Checks a name of a node, folder or job.
@@ -242,17 +201,12 @@ pub fn time_of_day(text: &str) -> Result<u16, String> {
 /// Says what a name may be.
 pub fn name(text: &str) -> Result<(), String> {
     let fits = (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && !text.starts_with(['-', '.']);
     if fits {
         Ok(())
     } else {
-        Err(format!(
-            "`{}` is no name; wanted 1 to 64 of a-z A-Z 0-9 - _ .",
-            text.escape_debug()
-        ))
+        Err(format!("`{}` is no name; wanted 1 to 64 of a-z A-Z 0-9 - _ .", text.escape_debug()))
     }
 }
 
@@ -283,10 +237,7 @@ pub fn rule(text: &str) -> Result<bool, String> {
         let cause = std::error::Error::source(&error).map(|source| format!(": {source}"));
         format!("{error}{}", cause.unwrap_or_default())
     })?;
-    Ok(matches!(
-        text.trim(),
-        "- *" | "- **" | "- /**" | "- /*" | "- /***" | "exclude *" | "exclude **"
-    ))
+    Ok(matches!(text.trim(), "- *" | "- **" | "- /**" | "- /*" | "- /***" | "exclude *" | "exclude **"))
 }
 
 fn unknown(what: &str, text: &str, known: &str) -> String {
@@ -307,28 +258,11 @@ mod tests {
             ("fd00::1", "fd00::1", PORT),
             ("web1", "web1", PORT),
         ] {
-            assert_eq!(
-                address(text),
-                Ok(Address {
-                    host: host.to_owned(),
-                    port
-                }),
-                "{text}"
-            );
+            assert_eq!(address(text), Ok(Address { host: host.to_owned(), port }), "{text}");
         }
-        for text in [
-            "",
-            ":1",
-            "a:0",
-            "a:70000",
-            "a:abc",
-            "a:",
-            "a b:1",
-            "10.8.0.300:1",
-            "[fd00::1:1",
-            "-a:1",
-            "a..b",
-        ] {
+        for text in
+            ["", ":1", "a:0", "a:70000", "a:abc", "a:", "a b:1", "10.8.0.300:1", "[fd00::1:1", "-a:1", "a..b"]
+        {
             assert!(address(text).is_err(), "{text}");
         }
     }
@@ -348,10 +282,7 @@ mod tests {
 
     #[test]
     fn brackets_of_rules() {
-        assert_eq!(
-            rule("- [a-"),
-            Err("the `[` at character 3 of the rule has no `]`".to_owned())
-        );
+        assert_eq!(rule("- [a-"), Err("the `[` at character 3 of the rule has no `]`".to_owned()));
         assert_eq!(rule("- []]"), Ok(false));
         assert_eq!(rule("- \\["), Ok(false));
         assert_eq!(rule("- *"), Ok(true));

@@ -83,13 +83,7 @@ impl Apply {
     /// Returns the means to change `root`. What is displaced is kept under `batch`: letters, digits, dashes.
     #[must_use]
     pub fn new(root: Arc<Root>, private: Arc<Private>, kept: Arc<Kept>, batch: &[u8]) -> Self {
-        Self {
-            root,
-            private,
-            kept,
-            batch: batch.into(),
-            may_exchange: AtomicBool::new(!lacks("exchange")),
-        }
+        Self { root, private, kept, batch: batch.into(), may_exchange: AtomicBool::new(!lacks("exchange")) }
     }
 
     /// Behaves as on a file system without `RENAME_EXCHANGE`.
@@ -127,12 +121,8 @@ impl Apply {
     /// The system refused. The staged entry is gone then, or in the store all the same.
     pub fn keep(&self, mut staged: Staged) -> Result<KeptAt, ApplyError> {
         let path = staged.target().clone();
-        let named = staged
-            .ensure_name()
-            .map_err(|source| DiskError::call(Doing::Create, &path, source))?;
-        let kept = self
-            .kept
-            .put(&self.batch, &path, self.private.stage(), named.as_bytes())?;
+        let named = staged.ensure_name().map_err(|source| DiskError::call(Doing::Create, &path, source))?;
+        let kept = self.kept.put(&self.batch, &path, self.private.stage(), named.as_bytes())?;
         staged.forget_name();
         Ok(kept)
     }
@@ -172,11 +162,7 @@ impl Apply {
             Err(source) => {
                 mark::clear(stage, &name, None).map_err(failed)?;
                 return Err(if source == Errno::NOENT {
-                    ApplyError::Changed {
-                        path: path.clone(),
-                        found: None,
-                        kept: None,
-                    }
+                    ApplyError::Changed { path: path.clone(), found: None, kept: None }
                 } else {
                     failed(source).into()
                 });
@@ -187,11 +173,7 @@ impl Apply {
         if !is_expected(&out, expected) {
             let kept = self.put_back(path, &parent, &name)?;
             mark::clear(stage, &name, None).map_err(failed)?;
-            return Err(ApplyError::Changed {
-                path: path.clone(),
-                found: Some(out),
-                kept,
-            });
+            return Err(ApplyError::Changed { path: path.clone(), found: Some(out), kept });
         }
         let kept = match self.dispose(path, &name, fate) {
             Ok(kept) => kept,
@@ -224,11 +206,9 @@ impl Apply {
             }
             Err(Errno::NOENT) => Ok(DirRemoval::Gone),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(DirRemoval::NotEmpty),
-            Err(Errno::NOTDIR) => Err(ApplyError::Changed {
-                path: path.clone(),
-                found: self.root.stat(path)?,
-                kept: None,
-            }),
+            Err(Errno::NOTDIR) => {
+                Err(ApplyError::Changed { path: path.clone(), found: self.root.stat(path)?, kept: None })
+            }
             Err(source) => Err(DiskError::call(Doing::Remove, path, source).into()),
         }
     }
@@ -241,11 +221,7 @@ impl Apply {
         let failed = |source| DiskError::call(Doing::Rename, from, source);
         let parent = self.expect(from, expected)?;
         let into = self.root.parent(to)?;
-        let changed = |found| ApplyError::Changed {
-            path: from.clone(),
-            found,
-            kept: None,
-        };
+        let changed = |found| ApplyError::Changed { path: from.clone(), found, kept: None };
         match move_new(&parent, from.name(), &into, to.name()) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(ApplyError::Taken { path: to.clone() }),
@@ -276,11 +252,7 @@ impl Apply {
     ) -> Result<(Which, Stat), ApplyError> {
         let failed = |source| DiskError::call(Doing::SetAttributes, path, source);
         let parent = self.root.parent(path)?;
-        let name = if path.is_root() {
-            b".".as_slice()
-        } else {
-            path.name()
-        };
+        let name = if path.is_root() { b".".as_slice() } else { path.name() };
         let found = match open_at(std::os::fd::AsFd::as_fd(&parent), name, OFlags::PATH) {
             Ok(fd) => Some(fd),
             Err(Errno::NOENT) => None,
@@ -292,11 +264,7 @@ impl Apply {
                 let refused = set_fd(&fd, stat.kind, attributes, which).map_err(failed)?;
                 Ok((refused, stat_fd(&fd).map_err(failed)?))
             }
-            (_, found) => Err(ApplyError::Changed {
-                path: path.clone(),
-                found,
-                kept: None,
-            }),
+            (_, found) => Err(ApplyError::Changed { path: path.clone(), found, kept: None }),
         }
     }
 
@@ -312,10 +280,7 @@ impl Apply {
         let work = || {
             while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(error) = self.sync_dir(path) {
-                    first
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .get_or_insert(error);
+                    first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     return;
                 }
             }
@@ -324,10 +289,7 @@ impl Apply {
             (1..threads.min(paths.len())).for_each(|_| drop(scope.spawn(work)));
             work();
         });
-        first
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .map_or(Ok(()), Err)
+        first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     fn sync_dir(&self, path: &RelPath) -> Result<(), DiskError> {

@@ -25,12 +25,7 @@ pub struct Which {
 
 impl Which {
     /// All attributes.
-    pub const ALL: Self = Self {
-        mode: true,
-        owner: true,
-        group: true,
-        mtime: true,
-    };
+    pub const ALL: Self = Self { mode: true, owner: true, group: true, mtime: true };
 
     /// Whether none is chosen.
     #[must_use]
@@ -81,10 +76,7 @@ pub(crate) fn set_fd(
     }
     pass(Point::AttributesMode);
     if which.mtime {
-        let mtime = Timespec {
-            tv_sec: attributes.mtime.secs,
-            tv_nsec: i64::from(attributes.mtime.nanos),
-        };
+        let mtime = Timespec { tv_sec: attributes.mtime.secs, tv_nsec: i64::from(attributes.mtime.nanos) };
         refused.mtime = !allowed(touch(&fd, mtime))?;
     }
     pass(Point::AttributesTime);
@@ -102,13 +94,7 @@ fn allowed(result: rustix::io::Result<()>) -> rustix::io::Result<bool> {
 }
 
 fn chown(fd: impl AsFd, owner: Option<Uid>, group: Option<Gid>) -> rustix::io::Result<()> {
-    rustix::fs::chownat(
-        fd,
-        "",
-        owner,
-        group,
-        AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW,
-    )
+    rustix::fs::chownat(fd, "", owner, group, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW)
 }
 
 fn chmod(fd: impl AsFd, mode: Mode) -> rustix::io::Result<()> {
@@ -120,14 +106,8 @@ fn chmod(fd: impl AsFd, mode: Mode) -> rustix::io::Result<()> {
 }
 
 fn touch(fd: impl AsFd, last_modification: Timespec) -> rustix::io::Result<()> {
-    let last_access = Timespec {
-        tv_sec: 0,
-        tv_nsec: UTIME_OMIT,
-    };
-    let times = Timestamps {
-        last_access,
-        last_modification,
-    };
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let times = Timestamps { last_access, last_modification };
     let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
     match rustix::fs::utimensat(&fd, "", &times, flags) {
         // Before Linux 5.8 the empty path is not known here.

@@ -10,10 +10,7 @@ use crate::model::metadata::Timestamp;
 pub fn now() -> Timestamp {
     let now = SystemTime::now();
     match now.duration_since(UNIX_EPOCH) {
-        Ok(after) => Timestamp::new(
-            i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-            after.subsec_nanos(),
-        ),
+        Ok(after) => Timestamp::new(i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
         Err(before) => Timestamp::new(-i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX), 0),
     }
 }

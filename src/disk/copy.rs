@@ -30,17 +30,11 @@ struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     fn new(to: &'a File) -> Self {
-        Self {
-            to,
-            at: 0,
-            hasher: blake3::Hasher::new(),
-        }
+        Self { to, at: 0, hasher: blake3::Hasher::new() }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
-        self.to
-            .write_all_at(bytes, self.at)
-            .map_err(|error| CopyError::Write(errno(&error)))?;
+        self.to.write_all_at(bytes, self.at).map_err(|error| CopyError::Write(errno(&error)))?;
         self.pass_over(bytes)?;
         pass(Point::StageWrite);
         Ok(())
@@ -50,9 +44,7 @@ impl<'a> Sink<'a> {
     fn pass_over(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
         self.hasher.update(bytes);
         let len = u64::try_from(bytes.len()).ok();
-        self.at = len
-            .and_then(|len| self.at.checked_add(len))
-            .ok_or(CopyError::Write(Errno::FBIG))?;
+        self.at = len.and_then(|len| self.at.checked_add(len)).ok_or(CopyError::Write(Errno::FBIG))?;
         Ok(())
     }
 
@@ -125,17 +117,14 @@ pub(crate) fn copy_file(
         }
         hole = next_hole(from, data, size);
     }
-    to.set_len(sink.at)
-        .map_err(|error| CopyError::Write(errno(&error)))?;
+    to.set_len(sink.at).map_err(|error| CopyError::Write(errno(&error)))?;
     Ok(sink.finish())
 }
 
 /// Copies up to the offset `end`. Returns `false` if the source ended before.
 fn copy_range(from: &File, end: u64, sink: &mut Sink<'_>, buffer: &mut [u8]) -> Result<bool, CopyError> {
     while sink.at < end {
-        let left = usize::try_from(end - sink.at)
-            .unwrap_or(buffer.len())
-            .min(buffer.len());
+        let left = usize::try_from(end - sink.at).unwrap_or(buffer.len()).min(buffer.len());
         let start = sink.at;
         let count = read_full(&mut buffer[..left], |rest, done| from.read_at(rest, start + done))?;
         if count == 0 {
@@ -190,9 +179,7 @@ fn read_full(
 
 /// Returns a buffer for a source of `size` bytes, if that is known.
 fn buffer_for(size: Option<u64>) -> Vec<u8> {
-    let size = size
-        .and_then(|size| usize::try_from(size).ok())
-        .unwrap_or(PIECE_BYTES);
+    let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(PIECE_BYTES);
     vec![0; size.saturating_add(1).clamp(4096, PIECE_BYTES)]
 }
 

@@ -97,11 +97,7 @@ impl DiskError {
     /// Returns the error of a system call on `path`.
     #[must_use]
     pub fn call(doing: Doing, path: &RelPath, source: Errno) -> Self {
-        Self::Call {
-            doing,
-            path: path.as_bytes().into(),
-            source,
-        }
+        Self::Call { doing, path: path.as_bytes().into(), source }
     }
 
     /// Returns the error of reading or writing the open file at `path`.
@@ -128,10 +124,7 @@ impl DiskError {
     /// Whether the entry, or one above it, is of another kind than the step wants.
     #[must_use]
     pub fn is_other_kind(&self) -> bool {
-        matches!(
-            self.errno(),
-            Some(Errno::NOTDIR | Errno::ISDIR | Errno::LOOP | Errno::NXIO)
-        )
+        matches!(self.errno(), Some(Errno::NOTDIR | Errno::ISDIR | Errno::LOOP | Errno::NXIO))
     }
 
     /// Whether the rights of this process do not suffice.
@@ -173,9 +166,5 @@ impl DiskError {
 
 /// Returns a path for messages; the root itself is `.`.
 fn shown(path: &[u8]) -> String {
-    if path.is_empty() {
-        ".".to_owned()
-    } else {
-        escape(path)
-    }
+    if path.is_empty() { ".".to_owned() } else { escape(path) }
 }

@@ -54,12 +54,7 @@ impl Apply {
         staged.mark().map_err(failed)?;
         pass(Point::ExchangeMarked);
         let stage = self.private.stage();
-        let place = Place {
-            path: &path,
-            parent: &parent,
-            name,
-            digest: staged.digest(),
-        };
+        let place = Place { path: &path, parent: &parent, name, digest: staged.digest() };
         if self.may_exchange.load(Ordering::Relaxed) {
             match exchange(stage, &place) {
                 Ok(()) => {
@@ -99,19 +94,12 @@ impl Apply {
             Err(error) => {
                 let kept = self.swap_back(staged, place, ours)?;
                 // What others did in those moments matters more than why we failed.
-                return Err(if kept.is_some() {
-                    changed(place.path, Some(out), kept)
-                } else {
-                    error
-                });
+                return Err(if kept.is_some() { changed(place.path, Some(out), kept) } else { error });
             }
         };
         pass(Point::DisplacedGone);
         mark::clear(stage, &place.name, Some(place.digest)).map_err(failed)?;
-        Ok(Replaced {
-            live: self.live_stat(&staged, place.parent)?,
-            kept,
-        })
+        Ok(Replaced { live: self.live_stat(&staged, place.parent)?, kept })
     }
 
     /// Undoes an exchange. Returns where that is kept which came out in place of what we had put there.
@@ -140,9 +128,7 @@ impl Apply {
             Err(Errno::NOENT) => {}
             Err(source) => return Err(failed(source).into()),
         }
-        let kept = self
-            .kept
-            .put(&self.batch, place.path, stage, place.name.as_bytes())?;
+        let kept = self.kept.put(&self.batch, place.path, stage, place.name.as_bytes())?;
         mark::clear(stage, &place.name, Some(place.digest)).map_err(failed)?;
         Ok(Some(Box::new(kept)))
     }
@@ -166,15 +152,9 @@ impl Apply {
             self.place_new(place, false)?;
             staged.forget_name();
             mark::clear(stage, &place.name, Some(place.digest)).map_err(failed)?;
-            return Ok(Replaced {
-                live: self.live_stat(&staged, place.parent)?,
-                kept: None,
-            });
+            return Ok(Replaced { live: self.live_stat(&staged, place.parent)?, kept: None });
         }
-        let old = Place {
-            name: self.private.next_name(),
-            ..*place
-        };
+        let old = Place { name: self.private.next_name(), ..*place };
         mark::set(stage, &old.name, Some(old.digest), place.path).map_err(failed)?;
         let linked = match rustix::fs::linkat(place.parent, leaf, stage, old.name.as_str(), AtFlags::empty())
         {
@@ -209,19 +189,14 @@ impl Apply {
         let kept = self.dispose(place.path, &old.name, fate)?;
         pass(Point::DisplacedGone);
         mark::clear(stage, &old.name, Some(old.digest)).map_err(failed)?;
-        Ok(Replaced {
-            live: self.live_stat(&staged, place.parent)?,
-            kept,
-        })
+        Ok(Replaced { live: self.live_stat(&staged, place.parent)?, kept })
     }
 
     /// Removes the empty directory that a replacement in steps is to replace.
     fn clear_dir(&self, place: &Place<'_>) -> Result<(), ApplyError> {
         match rustix::fs::unlinkat(place.parent, place.path.name(), AtFlags::REMOVEDIR) {
             Ok(()) => Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(ApplyError::NotEmpty {
-                path: place.path.clone(),
-            }),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(ApplyError::NotEmpty { path: place.path.clone() }),
             Err(Errno::NOENT | Errno::NOTDIR) => Err(changed(place.path, self.root.stat(place.path)?, None)),
             Err(source) => Err(DiskError::call(Doing::Remove, place.path, source).into()),
         }
@@ -236,9 +211,7 @@ impl Apply {
             rustix::fs::unlinkat(place.parent, leaf, AtFlags::empty()).map_err(failed)?;
         }
         match move_new(self.private.stage(), place.name.as_bytes(), place.parent, leaf) {
-            Err(Errno::EXIST) => Err(ApplyError::Taken {
-                path: place.path.clone(),
-            }),
+            Err(Errno::EXIST) => Err(ApplyError::Taken { path: place.path.clone() }),
             result => Ok(result.map_err(failed)?),
         }
     }
@@ -257,11 +230,7 @@ impl Apply {
         };
         pass(Point::DisplacedBack);
         mark::clear(stage, &old.name, Some(old.digest)).map_err(failed)?;
-        Ok(if kept.is_some() {
-            changed(old.path, Some(out), kept)
-        } else {
-            error
-        })
+        Ok(if kept.is_some() { changed(old.path, Some(out), kept) } else { error })
     }
 
     /// Returns the directory that holds `path`, where `expected` stands.
@@ -337,11 +306,7 @@ impl Apply {
 }
 
 fn changed(path: &RelPath, found: Option<Stat>, kept: Option<Box<KeptAt>>) -> ApplyError {
-    ApplyError::Changed {
-        path: path.clone(),
-        found,
-        kept,
-    }
+    ApplyError::Changed { path: path.clone(), found, kept }
 }
 
 /// Lets what has the name in the stage and what stands at the path change places.

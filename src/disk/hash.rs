@@ -62,10 +62,7 @@ pub fn hash_file(root: &Root, path: &RelPath, expect: &Stat) -> Result<Hashed, H
 /// Returns the digests of `files`, in their order, read on `threads` threads.
 pub fn hash_all(root: &Root, files: &[(RelPath, Stat)], threads: usize) -> Vec<Result<Hashed, HashError>> {
     if files.len() < 2 || threads < 2 {
-        return files
-            .iter()
-            .map(|(path, stat)| hash_file(root, path, stat))
-            .collect();
+        return files.iter().map(|(path, stat)| hash_file(root, path, stat)).collect();
     }
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(files.len()));
@@ -78,9 +75,7 @@ pub fn hash_all(root: &Root, files: &[(RelPath, Stat)], threads: usize) -> Vec<R
                     files.get(at).map(|file| (at, file))
                 } {
                     let hashed = hash_into(root, path, &mut buffer);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((at, hashed));
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, hashed));
                 }
             });
         }
@@ -92,9 +87,7 @@ pub fn hash_all(root: &Root, files: &[(RelPath, Stat)], threads: usize) -> Vec<R
 
 /// Returns a buffer size that a small file does not pay for.
 fn piece_for(size: u64) -> usize {
-    usize::try_from(size.saturating_add(1))
-        .unwrap_or(PIECE_BYTES)
-        .clamp(1024, PIECE_BYTES)
+    usize::try_from(size.saturating_add(1)).unwrap_or(PIECE_BYTES).clamp(1024, PIECE_BYTES)
 }
 
 fn hash_into(root: &Root, path: &RelPath, buffer: &mut [u8]) -> Result<Hashed, HashError> {
@@ -161,11 +154,7 @@ mod tests {
                 if at == 7 {
                     assert_eq!(result, Err(HashError::Vanished { path: path("f07") }));
                 } else {
-                    assert_eq!(
-                        result.unwrap().digest,
-                        Digest::of(&vec![b'x'; at * 20_000]),
-                        "f{at}"
-                    );
+                    assert_eq!(result.unwrap().digest, Digest::of(&vec![b'x'; at * 20_000]), "f{at}");
                 }
             }
         }
@@ -178,9 +167,6 @@ mod tests {
         std::fs::write(tree.path().join("secret"), "s").unwrap();
         let stat = root.stat(&path("secret")).unwrap().unwrap();
         std::os::unix::fs::symlink("secret", tree.path().join("link")).unwrap();
-        assert_eq!(
-            hash_file(&root, &path("link"), &stat),
-            Err(HashError::Vanished { path: path("link") })
-        );
+        assert_eq!(hash_file(&root, &path("link"), &stat), Err(HashError::Vanished { path: path("link") }));
     }
 }

@@ -47,10 +47,7 @@ impl Kept {
     /// Returns the version store in `private`.
     #[must_use]
     pub fn new(private: Arc<Private>) -> Self {
-        Self {
-            private,
-            touched: Mutex::default(),
-        }
+        Self { private, touched: Mutex::default() }
     }
 
     /// Returns the names of all batches, sorted.
@@ -87,10 +84,7 @@ impl Kept {
     /// The batch cannot be opened.
     pub fn list(&self, batch: &[u8]) -> Result<Listed, DiskError> {
         let root = self.batch(batch)?;
-        Ok(Listed {
-            pending: root.iter().map(|_| RelPath::root()).collect(),
-            root,
-        })
+        Ok(Listed { pending: root.iter().map(|_| RelPath::root()).collect(), root })
     }
 
     /// Moves what is called `name` in `dir` into the store as `path` of `batch`, or of the next batch whose name
@@ -137,11 +131,7 @@ impl Kept {
         if stat.kind == Kind::File && stat.links > 1 {
             stat = self.unshare(&into, path.name(), &stat).map_err(failed)?;
         }
-        Ok(KeptAt {
-            batch: batch.into(),
-            path: path.clone(),
-            stat,
-        })
+        Ok(KeptAt { batch: batch.into(), path: path.clone(), stat })
     }
 
     /// Remembers that the directories above `path` must be flushed.
@@ -185,11 +175,7 @@ impl Kept {
         let Some(stat) = root.stat(path)? else {
             return Ok(());
         };
-        let flags = if stat.kind == Kind::Dir {
-            AtFlags::REMOVEDIR
-        } else {
-            AtFlags::empty()
-        };
+        let flags = if stat.kind == Kind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         let parent = root.parent(path)?;
         rustix::fs::unlinkat(&parent, path.name(), flags)
             .map_err(|source| failed(Doing::Remove, batch, path, source))?;
@@ -268,10 +254,7 @@ impl Listed {
         let names =
             names_in(root.open_dir(path)?).map_err(|source| DiskError::call(Doing::List, path, source))?;
         for name in names.iter().rev() {
-            let child = path.join(name).map_err(|source| DiskError::Name {
-                path: name.clone(),
-                source,
-            })?;
+            let child = path.join(name).map_err(|source| DiskError::Name { path: name.clone(), source })?;
             self.pending.push(child);
         }
         Ok(None)

@@ -82,28 +82,11 @@ pub(crate) struct Listing {
 
 /// One name in a directory.
 pub(crate) enum Child {
-    Entry {
-        path: RelPath,
-        stat: Stat,
-        beside: Option<Stat>,
-        descend: Option<Job>,
-    },
-    Excluded {
-        path: RelPath,
-        stat: Stat,
-        beside: Option<Stat>,
-    },
-    Mount {
-        path: RelPath,
-        stat: Stat,
-    },
-    Unreadable {
-        path: RelPath,
-        error: DiskError,
-    },
-    Unnameable {
-        error: DiskError,
-    },
+    Entry { path: RelPath, stat: Stat, beside: Option<Stat>, descend: Option<Job> },
+    Excluded { path: RelPath, stat: Stat, beside: Option<Stat> },
+    Mount { path: RelPath, stat: Stat },
+    Unreadable { path: RelPath, error: DiskError },
+    Unnameable { error: DiskError },
 }
 
 /// A name and what stands there.
@@ -140,16 +123,9 @@ pub(crate) fn list(trees: &Trees, path: &RelPath, stat: Stat, job: &Job) -> Resu
         Err(error) => return Ok(unlisted(stat, job, error)),
     };
     let (there, beside_error) = list_beside(trees, path, job);
-    let merger = Merger {
-        trees,
-        path,
-        selected: job.selected,
-        scope: &scope,
-    };
+    let merger = Merger { trees, path, selected: job.selected, scope: &scope };
     let (children, only_beside) = merger.merge(names.found, there);
-    let error = names
-        .error
-        .map(|source| DiskError::call(Doing::List, path, source));
+    let error = names.error.map(|source| DiskError::call(Doing::List, path, source));
     let info = Arc::new(DirInfo {
         scope,
         complete: error.is_none(),
@@ -171,11 +147,7 @@ fn unlisted(stat: Stat, job: &Job, error: DiskError) -> Listing {
         beside_complete: false,
         beside_error: None,
     };
-    Listing {
-        stat,
-        info: Arc::new(info),
-        children: Vec::new(),
-    }
+    Listing { stat, info: Arc::new(info), children: Vec::new() }
 }
 
 /// Returns what the second tree holds in the same directory, and why that may not be all.
@@ -186,16 +158,11 @@ fn list_beside(trees: &Trees, path: &RelPath, job: &Job) -> (Names, Option<DiskE
     match beside.open_dir(path) {
         Ok(dir) => {
             let names = read_names(&dir);
-            let unseen = names.found.iter().find_map(|(_, look)| {
-                look.as_ref()
-                    .err()
-                    .copied()
-                    .filter(|errno| *errno != Errno::NOENT)
-            });
-            let error = names
-                .error
-                .or(unseen)
-                .map(|source| DiskError::call(Doing::List, path, source));
+            let unseen = names
+                .found
+                .iter()
+                .find_map(|(_, look)| look.as_ref().err().copied().filter(|errno| *errno != Errno::NOENT));
+            let error = names.error.or(unseen).map(|source| DiskError::call(Doing::List, path, source));
             (names, error)
         }
         Err(error) if error.is_vanished() || error.is_other_kind() => (Names::default(), None),
@@ -223,12 +190,8 @@ fn read_names(dir: &OwnedFd) -> Names {
         }
         // The stamps of a network file system are as fresh as its cache: enough to find what changed.
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-        let look = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS).and_then(|statx| {
-            Ok(Look {
-                stat: stat_of(&statx)?,
-                mount: is_mount(&statx),
-            })
-        });
+        let look = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS)
+            .and_then(|statx| Ok(Look { stat: stat_of(&statx)?, mount: is_mount(&statx) }));
         names.found.push((name.to_bytes().into(), look));
     }
     names.found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -245,10 +208,10 @@ fn enter(dir: &OwnedFd, path: &RelPath, names: &Names, job: &Job) -> Result<Arc<
             let bytes = read_rules(dir, path, &name)?;
             files.push((name, bytes));
         }
-        let scope = job.scope.enter(path, &files).map_err(|error| DiskError::Rules {
-            path: path.as_bytes().into(),
-            reason: error.to_string(),
-        })?;
+        let scope = job
+            .scope
+            .enter(path, &files)
+            .map_err(|error| DiskError::Rules { path: path.as_bytes().into(), reason: error.to_string() })?;
         unread = unread_rules(&scope, names, &files);
         if unread.is_empty() {
             return Ok(scope);
@@ -268,14 +231,8 @@ fn unread_rules(scope: &Scope, names: &Names, files: &[(Vec<u8>, Vec<u8>)]) -> V
 
 /// Returns the contents of the file of rules `name` in `dir`, which is at `path`.
 fn read_rules(dir: &OwnedFd, path: &RelPath, name: &[u8]) -> Result<Vec<u8>, DiskError> {
-    let whole: Box<[u8]> = path
-        .join(name)
-        .map_or_else(|_| name.into(), |path| path.as_bytes().into());
-    let failed = |source| DiskError::Call {
-        doing: Doing::Read,
-        path: whole.clone(),
-        source,
-    };
+    let whole: Box<[u8]> = path.join(name).map_or_else(|_| name.into(), |path| path.as_bytes().into());
+    let failed = |source| DiskError::Call { doing: Doing::Read, path: whole.clone(), source };
     let (file, _) = open_file_at(dir.as_fd(), name).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(RULES_BYTES_MAX + 1)
@@ -284,10 +241,7 @@ fn read_rules(dir: &OwnedFd, path: &RelPath, name: &[u8]) -> Result<Vec<u8>, Dis
     if u64::try_from(bytes.len()).is_ok_and(|len| len <= RULES_BYTES_MAX) {
         Ok(bytes)
     } else {
-        Err(DiskError::Rules {
-            path: whole,
-            reason: format!("more than {RULES_BYTES_MAX} bytes"),
-        })
+        Err(DiskError::Rules { path: whole, reason: format!("more than {RULES_BYTES_MAX} bytes") })
     }
 }
 
@@ -309,9 +263,7 @@ impl Merger<'_> {
             while let Some((other, beside)) = there.next_if(|(other, _)| *other < name) {
                 self.lacking(other, beside, &mut only_beside);
             }
-            let beside = there
-                .next_if(|(other, _)| *other == name)
-                .and_then(|(_, look)| look.ok());
+            let beside = there.next_if(|(other, _)| *other == name).and_then(|(_, look)| look.ok());
             children.extend(self.child(&name, look, beside.map(|look| look.stat)));
         }
         for (other, beside) in there {
@@ -336,9 +288,7 @@ impl Merger<'_> {
             Ok(path) => path,
             Err(source) => {
                 let path = [self.path.as_bytes(), b"/", name].concat().into();
-                return Some(Child::Unnameable {
-                    error: DiskError::Name { path, source },
-                });
+                return Some(Child::Unnameable { error: DiskError::Name { path, source } });
             }
         };
         let (wanted, selected) = self.wants(&path);
@@ -366,12 +316,7 @@ impl Merger<'_> {
             selected,
             beside: beside.is_some_and(|stat| stat.kind == Kind::Dir),
         });
-        Some(Child::Entry {
-            path,
-            stat,
-            beside,
-            descend,
-        })
+        Some(Child::Entry { path, stat, beside, descend })
     }
 
     /// Whether the rules leave `path` out.

@@ -28,10 +28,7 @@ pub(crate) struct Mark {
 
 /// Returns the name of the mark of `name`.
 fn mark_name(name: &str, digest: Option<Digest>) -> String {
-    digest.map_or_else(
-        || format!("{name}.{REMOVED}"),
-        |digest| format!("{name}.{digest}"),
-    )
+    digest.map_or_else(|| format!("{name}.{REMOVED}"), |digest| format!("{name}.{digest}"))
 }
 
 /// Marks `name`. From now on it may hold what the user had at `path`.
@@ -99,28 +96,14 @@ mod tests {
         let stage = root.fd();
         let long = RelPath::new(&[&[b'a'; 15][..]; 256].join(&b'/')[..4095]).unwrap();
         for (case, digest, path) in [
-            (
-                "a digest",
-                Some(Digest::of(b"x")),
-                RelPath::new(b"a/\xff b").unwrap(),
-            ),
+            ("a digest", Some(Digest::of(b"x")), RelPath::new(b"a/\xff b").unwrap()),
             ("a removal", None, RelPath::new(b"../x".split_at(3).1).unwrap()),
             ("the longest path", None, long),
         ] {
             set(stage, "n1", digest, &path).unwrap();
             let entry = mark_name("n1", digest);
             let read = read(stage, entry.as_bytes()).unwrap();
-            assert_eq!(
-                read,
-                Some((
-                    b"n1".to_vec(),
-                    Mark {
-                        digest,
-                        path: Some(path)
-                    }
-                )),
-                "{case}"
-            );
+            assert_eq!(read, Some((b"n1".to_vec(), Mark { digest, path: Some(path) })), "{case}");
             clear(stage, "n1", digest).unwrap();
         }
         assert_eq!(read(stage, b"n1"), Ok(None));

@@ -21,15 +21,11 @@ impl SystemNames {
 
 impl Names for SystemNames {
     fn user_name(&self, uid: u32) -> Option<Vec<u8>> {
-        self.0
-            .get_user_by_uid(uid)
-            .map(|user| user.name().as_bytes().to_vec())
+        self.0.get_user_by_uid(uid).map(|user| user.name().as_bytes().to_vec())
     }
 
     fn group_name(&self, gid: u32) -> Option<Vec<u8>> {
-        self.0
-            .get_group_by_gid(gid)
-            .map(|group| group.name().as_bytes().to_vec())
+        self.0.get_group_by_gid(gid).map(|group| group.name().as_bytes().to_vec())
     }
 
     fn user_id(&self, name: &str) -> Option<u32> {
@@ -37,8 +33,6 @@ impl Names for SystemNames {
     }
 
     fn group_id(&self, name: &str) -> Option<u32> {
-        self.0
-            .get_group_by_name(OsStr::new(name))
-            .map(|group| group.gid())
+        self.0.get_group_by_name(OsStr::new(name)).map(|group| group.gid())
     }
 }

@@ -105,12 +105,7 @@ impl Private {
         make(dir.as_fd(), KEPT, ".csync/kept")?;
         let stage = open(dir.as_fd(), STAGE, ".csync/stage")?;
         let kept = open(dir.as_fd(), KEPT, ".csync/kept")?;
-        Ok(Self {
-            dir,
-            stage,
-            kept,
-            serial: AtomicU64::new(0),
-        })
+        Ok(Self { dir, stage, kept, serial: AtomicU64::new(0) })
     }
 
     /// Returns the directory in which entries wait.
@@ -165,9 +160,7 @@ impl Private {
             Err(source) => return Err(failed(source)),
         };
         let mut bytes = Vec::new();
-        file.take(MARKER_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed(errno(&error)))?;
+        file.take(MARKER_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(errno(&error)))?;
         if u64::try_from(bytes.len()).is_ok_and(|len| len <= MARKER_BYTES_MAX) {
             Ok(Some(bytes))
         } else {
@@ -209,9 +202,7 @@ impl Private {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(LockError::Held {
-                        pid: read_pid(&mut file),
-                    });
+                    return Err(LockError::Held { pid: read_pid(&mut file) });
                 }
                 Err(source) => return Err(failed(source).into()),
             }
@@ -220,8 +211,7 @@ impl Private {
             if named == stat_fd(&file).ok().map(|stat| stat.ino) && named.is_some() {
                 rustix::fs::ftruncate(&file, 0).map_err(failed)?;
                 let pid = rustix::process::getpid().as_raw_nonzero();
-                file.write_all(format!("{pid}\n").as_bytes())
-                    .map_err(|error| failed(errno(&error)))?;
+                file.write_all(format!("{pid}\n").as_bytes()).map_err(|error| failed(errno(&error)))?;
                 return Ok(Lock { file });
             }
         }
@@ -254,11 +244,7 @@ pub(crate) fn names_in(dir: impl AsFd) -> rustix::io::Result<Vec<Box<[u8]>>> {
 }
 
 fn failed(doing: Doing, shown: &str, source: Errno) -> DiskError {
-    DiskError::Call {
-        doing,
-        path: shown.as_bytes().into(),
-        source,
-    }
+    DiskError::Call { doing, path: shown.as_bytes().into(), source }
 }
 
 fn errno(error: &std::io::Error) -> Errno {
@@ -276,10 +262,7 @@ fn make(dir: BorrowedFd<'_>, name: &[u8], shown: &str) -> Result<(), DiskError> 
 
 /// Returns the directory `name` in `dir`, if it is ours alone.
 fn open(dir: BorrowedFd<'_>, name: &[u8], shown: &str) -> Result<OwnedFd, PrivateError> {
-    let planted = |why| PrivateError::Planted {
-        name: shown.to_owned(),
-        why,
-    };
+    let planted = |why| PrivateError::Planted { name: shown.to_owned(), why };
     let fd = match open_at(dir, name, OFlags::RDONLY | OFlags::DIRECTORY) {
         Ok(fd) => fd,
         Err(Errno::LOOP) => return Err(planted("it is a symlink")),
@@ -402,10 +385,7 @@ mod tests {
     fn the_second_run_is_told_who_has_the_lock() {
         let tree = tempfile::tempdir().unwrap();
         let root = Root::open(tree.path()).unwrap();
-        let (one, two) = (
-            Private::open_or_create(&root).unwrap(),
-            Private::open_or_create(&root).unwrap(),
-        );
+        let (one, two) = (Private::open_or_create(&root).unwrap(), Private::open_or_create(&root).unwrap());
         let lock = one.lock().unwrap();
         let pid = Some(std::process::id());
         assert_eq!(two.lock().unwrap_err(), LockError::Held { pid });

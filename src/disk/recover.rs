@@ -67,10 +67,7 @@ impl Apply {
                 self.unlink(entry, AtFlags::empty())?;
             }
             pass(Point::RecoverCleared);
-            recovered.push(Recovered {
-                path: mark.and_then(|(_, mark)| mark.path),
-                outcome,
-            });
+            recovered.push(Recovered { path: mark.and_then(|(_, mark)| mark.path), outcome });
         }
         for (entry, _) in marks.into_values() {
             self.unlink(&entry, AtFlags::empty())?;
@@ -86,23 +83,14 @@ impl Apply {
         let ours = match mark {
             None => true,
             Some(mark) if stat.links > 1 && self.stands_there(mark, &stat)? => true,
-            Some(Mark {
-                digest: Some(digest), ..
-            }) => self.digest_of(name, &stat)? == *digest,
+            Some(Mark { digest: Some(digest), .. }) => self.digest_of(name, &stat)? == *digest,
             Some(Mark { digest: None, .. }) => false,
         };
-        let flags = if stat.kind == Kind::Dir {
-            AtFlags::REMOVEDIR
-        } else {
-            AtFlags::empty()
-        };
+        let flags = if stat.kind == Kind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         if ours && self.unlink(name, flags)? {
             return Ok(Outcome::Cleared);
         }
-        if let Some(Mark {
-            digest: None,
-            path: Some(path),
-        }) = mark
+        if let Some(Mark { digest: None, path: Some(path) }) = mark
             && self.restore(name, path)?
         {
             return Ok(Outcome::Restored);
@@ -110,10 +98,8 @@ impl Apply {
         let path = mark.and_then(|mark| mark.path.clone());
         let path = match path {
             Some(path) => path,
-            None => RelPath::new(&[b"recovered/", name].concat()).map_err(|source| DiskError::Name {
-                path: name.into(),
-                source,
-            })?,
+            None => RelPath::new(&[b"recovered/", name].concat())
+                .map_err(|source| DiskError::Name { path: name.into(), source })?,
         };
         let kept = self.kept.put(&self.batch, &path, stage, name)?;
         pass(Point::RecoverKept);
@@ -123,10 +109,7 @@ impl Apply {
     /// Whether the same inode stands at the path of `mark`: then the name in the stage is only a second one.
     fn stands_there(&self, mark: &Mark, stat: &Stat) -> Result<bool, DiskError> {
         let Some(path) = &mark.path else { return Ok(false) };
-        Ok(self
-            .root
-            .stat(path)?
-            .is_some_and(|live| live.ino == stat.ino && live.dev == stat.dev))
+        Ok(self.root.stat(path)?.is_some_and(|live| live.ino == stat.ino && live.dev == stat.dev))
     }
 
     /// Moves `name` back to `path`, if that is free. Returns whether it was.
@@ -170,21 +153,14 @@ impl Apply {
             Kind::Dir => Content::Dir,
             Kind::Fifo => Content::Fifo,
             Kind::Socket => Content::Socket,
-            Kind::CharDevice | Kind::BlockDevice => Content::Device {
-                kind: stat.kind,
-                rdev: stat.rdev,
-            },
+            Kind::CharDevice | Kind::BlockDevice => Content::Device { kind: stat.kind, rdev: stat.rdev },
         };
         Ok(content.digest())
     }
 }
 
 fn shown(doing: Doing, name: &[u8], source: Errno) -> DiskError {
-    DiskError::Call {
-        doing,
-        path: [b".csync/stage/", name].concat().into(),
-        source,
-    }
+    DiskError::Call { doing, path: [b".csync/stage/", name].concat().into(), source }
 }
 
 #[cfg(test)]

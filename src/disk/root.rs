@@ -44,17 +44,12 @@ impl Root {
             path: path.as_os_str().as_bytes().into(),
             source,
         };
-        let canonical = path
-            .canonicalize()
-            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let canonical =
+            path.canonicalize().map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let dir = rustix::fs::openat(CWD, &canonical, flags, Mode::empty()).map_err(failed)?;
         let stat = stat_fd(&dir).map_err(failed)?;
-        Ok(Self {
-            dir,
-            path: canonical,
-            stat,
-        })
+        Ok(Self { dir, path: canonical, stat })
     }
 
     /// Returns the canonical path that was opened. For messages and for names in the state only.
@@ -177,10 +172,7 @@ pub(crate) fn open_beneath(
     let mut rest = path.as_bytes();
     let mut step: Option<OwnedFd> = None;
     while rest.len() > STEP_BYTES_MAX {
-        let end = rest[..STEP_BYTES_MAX]
-            .iter()
-            .rposition(|b| *b == b'/')
-            .ok_or(Errno::NAMETOOLONG)?;
+        let end = rest[..STEP_BYTES_MAX].iter().rposition(|b| *b == b'/').ok_or(Errno::NAMETOOLONG)?;
         let from = step.as_ref().map_or(dir, OwnedFd::as_fd);
         let next = open_at(from, &rest[..end], OFlags::PATH | OFlags::DIRECTORY)?;
         step = Some(next);
@@ -253,15 +245,8 @@ pub(crate) fn stat_of(statx: &Statx) -> rustix::io::Result<Stat> {
     Ok(Stat {
         kind,
         attributes: Attributes {
-            mode: if kind == Kind::Symlink {
-                0o777
-            } else {
-                mode & 0o7777
-            },
-            owner: Owner {
-                uid: statx.stx_uid,
-                gid: statx.stx_gid,
-            },
+            mode: if kind == Kind::Symlink { 0o777 } else { mode & 0o7777 },
+            owner: Owner { uid: statx.stx_uid, gid: statx.stx_gid },
             mtime: moment(statx.stx_mtime),
         },
         size: statx.stx_size,

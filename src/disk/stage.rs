@@ -109,15 +109,8 @@ impl Stage {
     /// Returns the stage of `root`, whose private directory is `private`.
     #[must_use]
     pub fn new(root: Arc<Root>, private: Arc<Private>) -> Self {
-        let means = Means {
-            tmpfile: AtomicBool::new(!lacks("tmpfile")),
-            clone: true.into(),
-        };
-        Self {
-            root,
-            private,
-            means: Arc::new(means),
-        }
+        let means = Means { tmpfile: AtomicBool::new(!lacks("tmpfile")), clone: true.into() };
+        Self { root, private, means: Arc::new(means) }
     }
 
     /// Behaves as on a file system without `O_TMPFILE` and `FICLONE`.
@@ -145,26 +138,14 @@ impl Stage {
             None => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(0o600);
-                let (name, fd) = self.named(path, |name| {
-                    rustix::fs::openat(self.private.stage(), name, flags, mode)
-                })?;
+                let (name, fd) =
+                    self.named(path, |name| rustix::fs::openat(self.private.stage(), name, flags, mode))?;
                 (File::from(fd), Some(name))
             }
         };
         pass(Point::StageOpen);
-        let staged = self.staged(
-            path,
-            &Content::File {
-                digest: Digest([0; 32]),
-                size: 0,
-            },
-            name,
-        );
-        Ok(Blank {
-            staged,
-            file,
-            means: Arc::clone(&self.means),
-        })
+        let staged = self.staged(path, &Content::File { digest: Digest([0; 32]), size: 0 }, name);
+        Ok(Blank { staged, file, means: Arc::clone(&self.means) })
     }
 
     /// Returns `content`, which is no file, staged for `path`. Directories are empty, mode 0700.
@@ -182,10 +163,7 @@ impl Stage {
             Content::Symlink(target) => rustix::fs::symlinkat(&target[..], stage, name),
             Content::Fifo => node(name, FileType::Fifo, 0),
             Content::Socket => node(name, FileType::Socket, 0),
-            Content::Device {
-                kind: Kind::BlockDevice,
-                rdev,
-            } => node(name, FileType::BlockDevice, *rdev),
+            Content::Device { kind: Kind::BlockDevice, rdev } => node(name, FileType::BlockDevice, *rdev),
             Content::Device { rdev, .. } => node(name, FileType::CharacterDevice, *rdev),
         })?;
         pass(Point::StageMade);
@@ -264,17 +242,13 @@ impl Blank {
     /// # Errors
     /// As for [`fill`](Self::fill); or the source was being written.
     pub fn fill_from(self, from: &File, expect: Option<(Digest, u64)>) -> Result<Staged, StageError> {
-        let failed = |source: Errno| StageError::Source {
-            path: self.staged.target.clone(),
-            source: source.into(),
-        };
+        let failed =
+            |source: Errno| StageError::Source { path: self.staged.target.clone(), source: source.into() };
         let before = stat_fd(from).map_err(failed)?;
         let copied = copy_file(from, before.size, &self.file, &self.means.clone);
         let after = stat_fd(from).map_err(failed)?;
         if expect.is_none() && !before.same_state(&after) {
-            return Err(StageError::Busy {
-                path: self.staged.target.clone(),
-            });
+            return Err(StageError::Busy { path: self.staged.target.clone() });
         }
         self.filled(copied, expect)
     }
@@ -295,13 +269,7 @@ impl Blank {
         };
         pass(Point::VerifyDigest);
         if let Some((expected, expected_size)) = expect.filter(|expect| *expect != (digest, size)) {
-            return Err(StageError::Mismatch {
-                path,
-                expected,
-                expected_size,
-                found: digest,
-                size,
-            });
+            return Err(StageError::Mismatch { path, expected, expected_size, found: digest, size });
         }
         (staged.digest, staged.size, staged.file) = (digest, size, Some(self.file));
         Ok(staged)
@@ -422,11 +390,7 @@ impl Drop for Staged {
         // What remains of a failure here is cleared by the next recovery.
         if let Some(name) = self.name.take() {
             let stage = self.private.stage();
-            let flags = if self.kind == Kind::Dir {
-                AtFlags::REMOVEDIR
-            } else {
-                AtFlags::empty()
-            };
+            let flags = if self.kind == Kind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             let gone = rustix::fs::unlinkat(stage, name.as_str(), flags).is_ok();
             if gone && self.marked {
                 mark::clear(stage, &name, Some(self.digest)).ok();
@@ -456,10 +420,7 @@ pub fn flush_all(staged: Vec<Staged>, threads: usize) -> Vec<Result<Staged, Disk
     if threads < 2 || staged.len() < 2 {
         return staged.into_iter().map(Staged::flush).collect();
     }
-    let cells: Vec<_> = staged
-        .into_iter()
-        .map(|staged| Mutex::new((Some(staged), None)))
-        .collect();
+    let cells: Vec<_> = staged.into_iter().map(|staged| Mutex::new((Some(staged), None))).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads.min(cells.len()) {
@@ -471,10 +432,7 @@ pub fn flush_all(staged: Vec<Staged>, threads: usize) -> Vec<Result<Staged, Disk
             });
         }
     });
-    cells
-        .into_iter()
-        .filter_map(|cell| cell.into_inner().unwrap_or_else(PoisonError::into_inner).1)
-        .collect()
+    cells.into_iter().filter_map(|cell| cell.into_inner().unwrap_or_else(PoisonError::into_inner).1).collect()
 }
 
 #[cfg(test)]

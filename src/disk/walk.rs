@@ -47,10 +47,7 @@ pub struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            listings: 256,
-            entries: 32 * 1024,
-        }
+        Self { listings: 256, entries: 32 * 1024 }
     }
 }
 
@@ -163,18 +160,10 @@ impl Walk {
         let threads = (0..options.threads)
             .filter_map(|_| {
                 let shared = Arc::clone(&shared);
-                std::thread::Builder::new()
-                    .name("walk".into())
-                    .spawn(move || shared.list_ahead())
-                    .ok()
+                std::thread::Builder::new().name("walk".into()).spawn(move || shared.list_ahead()).ok()
             })
             .collect();
-        Self {
-            shared,
-            threads,
-            start: Some((options.start, options.scope)),
-            stack: Vec::new(),
-        }
+        Self { shared, threads, start: Some((options.start, options.scope)), stack: Vec::new() }
     }
 
     /// Returns the step for the start itself; `None` if nothing stands there.
@@ -185,10 +174,7 @@ impl Walk {
             Ok(None) => return None,
             Err(error) => return Some(Step::Unreadable { path, error }),
         };
-        let beside = trees
-            .beside
-            .as_ref()
-            .and_then(|root| root.stat(&path).ok().flatten());
+        let beside = trees.beside.as_ref().and_then(|root| root.stat(&path).ok().flatten());
         let selected = match &trees.only {
             None => true,
             Some(only) => only.contains(&path) || path.ancestors().any(|above| only.contains(&above)),
@@ -204,25 +190,12 @@ impl Walk {
     /// Returns the step for an entry; for a directory, its listing is fetched and its children come next.
     fn enter(&mut self, path: RelPath, stat: Stat, beside: Option<Stat>, job: Option<Job>) -> Step {
         let Some(job) = job else {
-            return Step::Entry(Entry {
-                path,
-                stat,
-                beside,
-                dir: None,
-            });
+            return Step::Entry(Entry { path, stat, beside, dir: None });
         };
         match self.shared.fetch(&path, stat, &job) {
             Ok(listing) => {
-                self.stack.push(Frame {
-                    path: path.clone(),
-                    children: listing.children.into_iter(),
-                });
-                Step::Entry(Entry {
-                    path,
-                    stat: listing.stat,
-                    beside,
-                    dir: Some(listing.info),
-                })
+                self.stack.push(Frame { path: path.clone(), children: listing.children.into_iter() });
+                Step::Entry(Entry { path, stat: listing.stat, beside, dir: Some(listing.info) })
             }
             Err(error) => Step::Unreadable { path, error },
         }
@@ -243,19 +216,11 @@ impl Iterator for Walk {
                 continue;
             };
             return Some(match child {
-                Child::Entry {
-                    path,
-                    stat,
-                    beside,
-                    descend,
-                } => self.enter(path, stat, beside, descend),
+                Child::Entry { path, stat, beside, descend } => self.enter(path, stat, beside, descend),
                 Child::Excluded { path, stat, beside } => Step::Excluded { path, stat, beside },
                 Child::Mount { path, stat } => Step::Mount { path, stat },
                 Child::Unreadable { path, error } => Step::Unreadable { path, error },
-                Child::Unnameable { error } => Step::Unnameable {
-                    dir: frame.path.clone(),
-                    error,
-                },
+                Child::Unnameable { error } => Step::Unnameable { dir: frame.path.clone(), error },
             });
         }
     }
@@ -321,13 +286,7 @@ impl Shared {
     fn announce(&self, ahead: &mut Ahead, listing: &Result<Listing, DiskError>) {
         let Ok(listing) = listing else { return };
         for child in &listing.children {
-            if let Child::Entry {
-                path,
-                stat,
-                descend: Some(job),
-                ..
-            } = child
-            {
+            if let Child::Entry { path, stat, descend: Some(job), .. } = child {
                 ahead.pending.insert(path.clone(), (*stat, job.clone()));
             }
         }
@@ -336,9 +295,7 @@ impl Shared {
 }
 
 fn weight(listing: &Result<Listing, DiskError>) -> usize {
-    listing.as_ref().map_or(1, |listing| {
-        listing.children.len() + listing.info.only_beside.len() + 1
-    })
+    listing.as_ref().map_or(1, |listing| listing.children.len() + listing.info.only_beside.len() + 1)
 }
 
 #[cfg(test)]

@@ -29,26 +29,16 @@ pub fn open_up(tools: &Tools, me: &Replica, path: &RelPath) -> Result<(), Failur
         return Ok(());
     };
     let mode = stat.attributes.mode;
-    let is_as_seen = record
-        .seen
-        .is_some_and(|seen| seen.stat.ino == stat.ino && seen.stat.attributes.mode == mode);
+    let is_as_seen =
+        record.seen.is_some_and(|seen| seen.stat.ino == stat.ino && seen.stat.attributes.mode == mode);
     if !record.row.is_live_dir() || !is_as_seen || mode & NEEDED == NEEDED {
         return Ok(());
     }
     let at = clock::now();
-    Hints::of(&me.db).add(&Hint {
-        path: path.clone(),
-        recursive: false,
-        at,
-    })?;
+    Hints::of(&me.db).add(&Hint { path: path.clone(), recursive: false, at })?;
     let mut attributes = stat.attributes;
     attributes.mode |= NEEDED;
-    let which = Which {
-        mode: true,
-        owner: false,
-        group: false,
-        mtime: false,
-    };
+    let which = Which { mode: true, owner: false, group: false, mtime: false };
     // Recorded first: a stop in between shows the old mode as an edit to itself, never the opened one as an edit.
     let opened = Stat { attributes, ..stat };
     let seen = Some(Seen { stat: opened, at });

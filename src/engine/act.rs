@@ -62,15 +62,7 @@ impl<'a> Crew<'a> {
     ) -> Self {
         let tools = Tools::of(me);
         let progress = Progress::default();
-        Self {
-            me,
-            peer,
-            tools,
-            observer,
-            report,
-            progress,
-            full: false,
-        }
+        Self { me, peer, tools, observer, report, progress, full: false }
     }
 
     /// Carries out a batch and records what was done.
@@ -117,13 +109,7 @@ impl<'a> Crew<'a> {
     ) -> Result<(), EngineError> {
         self.me.advance(1);
         let (seq, cause) = (self.me.seq(), Some(cause.clone()));
-        let step = Planned {
-            settled: Some(settled),
-            record,
-            seq,
-            cause,
-            moved: None,
-        };
+        let step = Planned { settled: Some(settled), record, seq, cause, moved: None };
         let outcome = self.take_step(&step, Ready::default());
         self.end_step(&step, outcome)
     }
@@ -149,10 +135,7 @@ impl<'a> Crew<'a> {
                     // It changed since it was seen; what it is now will be looked at.
                     Ok(None) => {}
                     Ok(Some(stat)) => {
-                        let seen = Some(Seen {
-                            stat,
-                            at: clock::now(),
-                        });
+                        let seen = Some(Seen { stat, at: clock::now() });
                         me.index().put(&hint.path, &Record { seen, ..record })?;
                     }
                     Err(error) => failed.push((hint.path, error)),
@@ -185,10 +168,7 @@ impl<'a> Crew<'a> {
             return Ok(Done::default());
         };
         let Some(tools) = &self.tools else {
-            return Ok(Done {
-                seen: settled.row.live().map(item::imagined),
-                ..Done::default()
-            });
+            return Ok(Done { seen: settled.row.live().map(item::imagined), ..Done::default() });
         };
         // A step before this one may have closed them.
         self.open_up(step)?;
@@ -199,11 +179,7 @@ impl<'a> Crew<'a> {
         let path = &settled.path;
         match &settled.step {
             Step::Nothing => {
-                done.seen = step
-                    .record
-                    .as_ref()
-                    .and_then(|record| record.seen)
-                    .map(|seen| seen.stat);
+                done.seen = step.record.as_ref().and_then(|record| record.seen).map(|seen| seen.stat);
             }
             Step::Create(_) => done.seen = Some(create(tools, &self.me.root, step, settled, ready.content)?),
             Step::Replace(_) => {
@@ -249,10 +225,7 @@ impl<'a> Crew<'a> {
     /// Records a step that was done; names one that was not.
     fn end_step(&mut self, step: &Planned, outcome: Result<Done, Failure>) -> Result<(), EngineError> {
         let Some(settled) = &step.settled else {
-            return Ok(step
-                .cause
-                .iter()
-                .try_for_each(|path| self.me.remote().remove(path))?);
+            return Ok(step.cause.iter().try_for_each(|path| self.me.remote().remove(path))?);
         };
         let done = match outcome {
             Ok(done) => done,
@@ -263,32 +236,15 @@ impl<'a> Crew<'a> {
         };
         self.tell(settled, step);
         let now = clock::now();
-        let seen = done
-            .seen
-            .filter(|_| settled.row.live().is_some())
-            .map(|stat| Seen { stat, at: now });
-        let record = Record {
-            row: settled.row.clone(),
-            seq: step.seq,
-            seen,
-            residue: done.residue,
-        };
+        let seen = done.seen.filter(|_| settled.row.live().is_some()).map(|stat| Seen { stat, at: now });
+        let record = Record { row: settled.row.clone(), seq: step.seq, seen, residue: done.residue };
         self.me.index().put(&settled.path, &record)?;
         if self.tools.is_some() && is_made(settled) {
             // If we are stopped before the end, the next run gives it its mode and time.
-            Hints::of(&self.me.db).add(&Hint {
-                path: settled.path.clone(),
-                recursive: false,
-                at: now,
-            })?;
+            Hints::of(&self.me.db).add(&Hint { path: settled.path.clone(), recursive: false, at: now })?;
         }
         if let Some(moved) = &step.moved {
-            let record = Record {
-                row: moved.row.clone(),
-                seq: moved.seq,
-                seen: None,
-                residue: false,
-            };
+            let record = Record { row: moved.row.clone(), seq: moved.seq, seen: None, residue: false };
             self.me.index().put(&moved.from, &record)?;
             self.me.remote().remove(&moved.from)?;
         }
@@ -361,19 +317,13 @@ impl<'a> Crew<'a> {
     }
 
     fn fail(&mut self, path: &RelPath, error: &Failure) {
-        if error
-            .disk()
-            .is_some_and(|error| error.is_no_space() || error.is_read_only())
-        {
+        if error.disk().is_some_and(|error| error.is_no_space() || error.is_read_only()) {
             self.full = true;
             self.report.troubles.disk = true;
         } else if !matches!(error, Failure::Full) {
             self.report.troubles.partial = true;
         }
-        self.report.skipped.push(Skipped {
-            path: path.clone(),
-            why: error.to_string(),
-        });
+        self.report.skipped.push(Skipped { path: path.clone(), why: error.to_string() });
     }
 }
 
@@ -387,15 +337,9 @@ fn directories(step: &Planned) -> impl Iterator<Item = RelPath> {
 
 /// Writes nothing more to a full disk; what frees space still runs.
 fn full(step: &Planned) -> Result<Ready, Failure> {
-    let writes = step
-        .settled
-        .as_ref()
-        .is_some_and(|one| matches!(one.step, Step::Create(_) | Step::Replace(_)));
-    if writes {
-        Err(Failure::Full)
-    } else {
-        Ok(Ready::default())
-    }
+    let writes =
+        step.settled.as_ref().is_some_and(|one| matches!(one.step, Step::Create(_) | Step::Replace(_)));
+    if writes { Err(Failure::Full) } else { Ok(Ready::default()) }
 }
 
 /// Whether an entry is still the one whose attributes were recorded. Times of directories do not count, nor what we
@@ -420,10 +364,7 @@ fn create(
     };
     if let Some(moved) = &step.moved {
         let stat = tools.apply.rename(&moved.from, path, &moved.seen.stat)?;
-        return Ok(tools
-            .apply
-            .set_attributes(path, &live.attributes(), Which::ALL, &stat)?
-            .1);
+        return Ok(tools.apply.set_attributes(path, &live.attributes(), Which::ALL, &stat)?.1);
     }
     let Some(content) = content else {
         // Directories are made in their place. One that stands there already is what was wanted.
@@ -437,10 +378,7 @@ fn create(
         };
         let mut attributes = live.attributes();
         attributes.mode |= 0o700;
-        let which = Which {
-            mtime: false,
-            ..Which::ALL
-        };
+        let which = Which { mtime: false, ..Which::ALL };
         return Ok(tools.apply.set_attributes(path, &attributes, which, &stat)?.1);
     };
     Ok(tools.apply.publish_new(content)?)
@@ -461,20 +399,11 @@ fn dress(
     let Some(stat) = me.root.stat(path)? else {
         return Ok(None);
     };
-    let is_same = if seen.kind == Kind::Dir {
-        stat.kind == Kind::Dir
-    } else {
-        stat.same_state(seen)
-    };
+    let is_same = if seen.kind == Kind::Dir { stat.kind == Kind::Dir } else { stat.same_state(seen) };
     if !is_same {
         return Ok(None);
     }
-    Ok(Some(
-        tools
-            .apply
-            .set_attributes(path, &live.attributes(), Which::ALL, &stat)?
-            .1,
-    ))
+    Ok(Some(tools.apply.set_attributes(path, &live.attributes(), Which::ALL, &stat)?.1))
 }
 
 /// Sets what differs between what is recorded and what shall be, and nothing that could not be set before (S2).
@@ -485,10 +414,7 @@ fn adjust(
     seen: &Stat,
     record: Option<&Record>,
 ) -> Result<Stat, Failure> {
-    let old = record
-        .and_then(|record| record.row.live())
-        .map(Live::attributes)
-        .unwrap_or_default();
+    let old = record.and_then(|record| record.row.live()).map(Live::attributes).unwrap_or_default();
     let new = live.attributes();
     let which = Which {
         mode: old.mode != new.mode,

@@ -70,11 +70,7 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     let begun = clock::now();
     let mut report = Report::default();
     let options = job.options;
-    let opening = Opening {
-        state: job.state,
-        rehearsal: options.dry_run,
-        force: options.force,
-    };
+    let opening = Opening { state: job.state, rehearsal: options.dry_run, force: options.force };
     let (mut one, mut two) = pair::open(job.first, job.second, opening, &mut |text| {
         observer.warning(&text);
     })?;
@@ -91,10 +87,7 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     for made in &report.conflicts[held_before..] {
         observer.item(&item::conflict(&made.path, &made.note));
     }
-    let open = Conflicts::of(&one.db)
-        .open()?
-        .len()
-        .max(Conflicts::of(&two.db).open()?.len());
+    let open = Conflicts::of(&one.db).open()?.len().max(Conflicts::of(&two.db).open()?.len());
     report.conflicts_open = u64::try_from(open.saturating_sub(report.conflicts.len())).unwrap_or(u64::MAX);
     let mut told = BTreeSet::new();
     report.skipped.retain(|one| told.insert(one.path.clone()));
@@ -122,24 +115,12 @@ fn exchange(
         let before = (one.seq(), two.seq());
         for (me, peer) in [(one, two), (two, one)] {
             receive(me, peer)?;
-            let decider = Decider {
-                me: me.me,
-                side: me.side,
-                policy: options.conflict,
-                now: clock::now(),
-            };
+            let decider = Decider { me: me.me, side: me.side, policy: options.conflict, now: clock::now() };
             let (limit, scope) = (limit(options), Some(Arc::clone(scope)));
             pull(
                 me,
                 peer,
-                Taking {
-                    decider,
-                    limit,
-                    scope,
-                    only: None,
-                    observer: &mut *observer,
-                    report: &mut *report,
-                },
+                Taking { decider, limit, scope, only: None, observer: &mut *observer, report: &mut *report },
             )?;
         }
         receive(one, two)?;
@@ -162,23 +143,11 @@ pub fn carry(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     receive(two, one)?;
-    let decider = Decider {
-        me: two.me,
-        side: two.side,
-        policy: Policy::default(),
-        now: clock::now(),
-    };
+    let decider = Decider { me: two.me, side: two.side, policy: Policy::default(), now: clock::now() };
     pull(
         two,
         one,
-        Taking {
-            decider,
-            limit: Limit::Approved,
-            scope: None,
-            only: Some(path),
-            observer,
-            report,
-        },
+        Taking { decider, limit: Limit::Approved, scope: None, only: Some(path), observer, report },
     )?;
     receive(one, two)
 }
@@ -216,9 +185,7 @@ fn account(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     for path in &sight.passed_over {
-        observer.warning(&format!(
-            "left alone: {path}: a socket, a device or another file system"
-        ));
+        observer.warning(&format!("left alone: {path}: a socket, a device or another file system"));
     }
     for path in &sight.adopted {
         if let Some(record) = replica.record(path)? {
@@ -229,22 +196,10 @@ fn account(
         // What was dropped without a tombstone may be had from the peer again, now or when it is included again.
         let peers = Peers::of(&replica.db);
         let nonce = peers.get(peer.me)?.and_then(|known| known.nonce);
-        replica.db.batch(|| {
-            peers.put(&Peer {
-                replica: peer.me,
-                cursor: 0,
-                nonce,
-            })
-        })?;
+        replica.db.batch(|| peers.put(&Peer { replica: peer.me, cursor: 0, nonce }))?;
     }
     let seen = &mut report.seen;
-    let Tally {
-        files,
-        dirs,
-        links,
-        devices,
-        specials,
-    } = sight.seen;
+    let Tally { files, dirs, links, devices, specials } = sight.seen;
     *seen = Tally {
         files: seen.files + files,
         dirs: seen.dirs + dirs,

@@ -148,16 +148,8 @@ fn nested(first: &Path, second: &Path) -> String {
     if first == second {
         format!("both roots are {}", first.display())
     } else {
-        let (inner, outer) = if first.starts_with(second) {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        format!(
-            "the root {} lies inside the root {}",
-            inner.display(),
-            outer.display()
-        )
+        let (inner, outer) = if first.starts_with(second) { (first, second) } else { (second, first) };
+        format!("the root {} lies inside the root {}", inner.display(), outer.display())
     }
 }
 

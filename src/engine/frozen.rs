@@ -26,11 +26,7 @@ impl<'a> Frozen<'a> {
     /// Returns the rules of the root of `replica`, those above it being `top`.
     #[must_use]
     pub fn new(replica: &'a Replica, top: Option<Arc<Scope>>) -> Self {
-        Self {
-            replica,
-            top,
-            scopes: RefCell::default(),
-        }
+        Self { replica, top, scopes: RefCell::default() }
     }
 
     /// Whether the rules leave out `path`, of which `row` speaks, or a directory above it.
@@ -58,9 +54,7 @@ impl<'a> Frozen<'a> {
         if let Some(scope) = self.scopes.borrow().get(dir) {
             return Arc::clone(scope);
         }
-        let above = dir
-            .parent()
-            .map_or_else(|| Arc::clone(top), |parent| self.scope(top, &parent));
+        let above = dir.parent().map_or_else(|| Arc::clone(top), |parent| self.scope(top, &parent));
         let scope = self.enter(&above, dir);
         let mut scopes = self.scopes.borrow_mut();
         if scopes.len() >= SCOPES_MAX {
@@ -78,9 +72,7 @@ impl<'a> Frozen<'a> {
             let read = |name: &[u8]| {
                 let (file, stat) = self.replica.root.open_file(&dir.join(name).ok()?).ok()?;
                 let mut text = Vec::new();
-                file.take(stat.size.min(RULES_BYTES_MAX))
-                    .read_to_end(&mut text)
-                    .ok()?;
+                file.take(stat.size.min(RULES_BYTES_MAX)).read_to_end(&mut text).ok()?;
                 Some((name.to_vec(), text))
             };
             let is_new = |name: &&[u8]| files.iter().all(|(known, _)| known != name);

@@ -32,22 +32,14 @@ pub fn home(path: &Path) -> Result<Home, EngineError> {
     let whole = resolved(path).ok_or_else(|| unknown(path))?;
     for above in whole.ancestors() {
         let Ok(root) = Root::open(above) else { continue };
-        let failed = |source| EngineError::Private {
-            path: above.to_owned(),
-            source,
-        };
+        let failed = |source| EngineError::Private { path: above.to_owned(), source };
         let Some(private) = Private::open_existing(&root).map_err(failed)? else {
             continue;
         };
-        let text = private.read_marker().map_err(|source| EngineError::Root {
-            path: above.to_owned(),
-            source,
-        })?;
+        let text =
+            private.read_marker().map_err(|source| EngineError::Root { path: above.to_owned(), source })?;
         let Some(text) = text else { continue };
-        let bad = |why| EngineError::BadMarker {
-            path: above.to_owned(),
-            why,
-        };
+        let bad = |why| EngineError::BadMarker { path: above.to_owned(), why };
         let marker = Marker::parse(&text).map_err(bad)?;
         let below = whole.strip_prefix(above).unwrap_or(Path::new(""));
         let path = RelPath::new(below.as_os_str().as_bytes()).map_err(|_no_path| unknown(path))?;
@@ -74,11 +66,7 @@ impl Home {
             }
         }
         if open.is_empty() {
-            let what = format!(
-                "nothing is recorded of {} in {}",
-                self.root.display(),
-                state.display()
-            );
+            let what = format!("nothing is recorded of {} in {}", self.root.display(), state.display());
             return Err(EngineError::Unknown {
                 what,
                 fix: "name the state directory by --state-dir, or run csync sync once",

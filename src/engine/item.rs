@@ -16,10 +16,7 @@ pub fn line(side: Side, settled: &Settled, ours: Option<&Row>) -> Option<Item> {
     let code = match (&settled.step, live) {
         (Step::Nothing, _) => return None,
         (Step::Remove, _) => {
-            return Some(deleting(
-                &settled.path,
-                old.is_some_and(|old| old.content.value.is_dir()),
-            ));
+            return Some(deleting(&settled.path, old.is_some_and(|old| old.content.value.is_dir())));
         }
         (Step::Create(_), Some(live)) => created(side, live),
         (Step::Replace(_), Some(live)) => match old {
@@ -28,11 +25,7 @@ pub fn line(side: Side, settled: &Settled, ours: Option<&Row>) -> Option<Item> {
         },
         (Step::Adjust, Some(live)) => {
             let kind = live.content.value.kind();
-            format!(
-                ".{}..{}",
-                kind.letter(),
-                old.map_or_else(String::new, |old| flags(old, live))
-            )
+            format!(".{}..{}", kind.letter(), old.map_or_else(String::new, |old| flags(old, live)))
         }
         (Step::Create(_) | Step::Replace(_) | Step::Adjust, None) => return None,
     };
@@ -41,23 +34,13 @@ pub fn line(side: Side, settled: &Settled, ours: Option<&Row>) -> Option<Item> {
         _ => Vec::new(),
     };
     let dir = live.is_some_and(|live| live.content.value.is_dir());
-    Some(Item {
-        code,
-        path: settled.path.clone(),
-        dir,
-        suffix,
-    })
+    Some(Item { code, path: settled.path.clone(), dir, suffix })
 }
 
 /// Returns the line of a deletion.
 #[must_use]
 pub fn deleting(path: &RelPath, dir: bool) -> Item {
-    Item {
-        code: "*deleting  ".to_owned(),
-        path: path.clone(),
-        dir,
-        suffix: Vec::new(),
-    }
+    Item { code: "*deleting  ".to_owned(), path: path.clone(), dir, suffix: Vec::new() }
 }
 
 /// Returns the line of a conflict.
@@ -102,17 +85,8 @@ fn created(side: Side, live: &Live) -> String {
 fn changed(side: Side, old: &Live, new: &Live) -> String {
     let kind = new.content.value.kind();
     let content = if kind == Kind::File { '.' } else { 'c' };
-    let size = if old.content.value.size() == new.content.value.size() {
-        '.'
-    } else {
-        's'
-    };
-    format!(
-        "{}{}{content}{size}{}",
-        towards(side, kind),
-        kind.letter(),
-        flags(old, new)
-    )
+    let size = if old.content.value.size() == new.content.value.size() { '.' } else { 's' };
+    format!("{}{}{content}{size}{}", towards(side, kind), kind.letter(), flags(old, new))
 }
 
 /// The last seven characters: time, mode, owner, group, and three that csync has no use for.
@@ -121,9 +95,6 @@ fn flags(old: &Live, new: &Live) -> String {
     let (a, b) = (old.attributes(), new.attributes());
     let time = flag(a.mtime != b.mtime && !new.content.value.is_dir(), 't');
     let mode = flag(a.mode != b.mode && new.content.value.kind() != Kind::Symlink, 'p');
-    let (owner, group) = (
-        flag(a.owner.uid != b.owner.uid, 'o'),
-        flag(a.owner.gid != b.owner.gid, 'g'),
-    );
+    let (owner, group) = (flag(a.owner.uid != b.owner.uid, 'o'), flag(a.owner.gid != b.owner.gid, 'g'));
     format!("{time}{mode}{owner}{group}...")
 }

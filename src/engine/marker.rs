@@ -35,12 +35,7 @@ impl Marker {
         let mut text = format!("{HEADER}\nid {}\n", HEXLOWER.encode(&self.id));
         for (database, generation) in &self.generations {
             // Writing to a string cannot fail.
-            writeln!(
-                text,
-                "replica {} generation {generation}",
-                HEXLOWER.encode(database)
-            )
-            .ok();
+            writeln!(text, "replica {} generation {generation}", HEXLOWER.encode(database)).ok();
         }
         text
     }
@@ -57,10 +52,7 @@ impl Marker {
             Some(line) if line.starts_with("csync root ") => return Err("written by a newer csync"),
             _ => return Err("not a marker of csync"),
         }
-        let id = lines
-            .next()
-            .and_then(|line| line.strip_prefix("id "))
-            .and_then(parse_id);
+        let id = lines.next().and_then(|line| line.strip_prefix("id ")).and_then(parse_id);
         let id = id.ok_or("its second line is not an id")?;
         let mut generations = BTreeMap::new();
         for line in lines {
@@ -69,9 +61,7 @@ impl Marker {
                 return Err("a line that is not understood");
             };
             let database = parse_id(database).ok_or("a replica that is not an id")?;
-            let generation = generation
-                .parse()
-                .map_err(|_error| "a generation that is not a number")?;
+            let generation = generation.parse().map_err(|_error| "a generation that is not a number")?;
             generations.insert(database, generation);
             if generations.len() > REPLICAS_MAX {
                 return Err("too many replicas");
@@ -91,10 +81,7 @@ mod tests {
 
     #[test]
     fn markers_round_trip_and_damage_is_told() {
-        let marker = Marker {
-            id: [7; 16],
-            generations: BTreeMap::from([([1; 16], 3), ([2; 16], 9)]),
-        };
+        let marker = Marker { id: [7; 16], generations: BTreeMap::from([([1; 16], 3), ([2; 16], 9)]) };
         assert_eq!(Marker::parse(marker.to_text().as_bytes()), Ok(marker.clone()));
         let text = marker.to_text();
         for (case, bytes) in [

@@ -101,11 +101,7 @@ pub fn conflicts(
     let table = Conflicts::of(&me.db);
     let known = table.at(path)?;
     for conflict in known.iter().filter(|conflict| !conflict.resolved) {
-        if !row
-            .losers
-            .iter()
-            .any(|loser| loser.dot == conflict.loser.entry.dot)
-        {
+        if !row.losers.iter().any(|loser| loser.dot == conflict.loser.entry.dot) {
             table.close(conflict.id)?;
         }
     }
@@ -137,11 +133,7 @@ pub fn undecided(
         return Ok(());
     };
     let id = conflict_id(path, &ours.content, &theirs.content);
-    if Conflicts::of(&me.db)
-        .at(path)?
-        .iter()
-        .any(|conflict| conflict.id == id)
-    {
+    if Conflicts::of(&me.db).at(path)?.iter().any(|conflict| conflict.id == id) {
         return Ok(());
     }
     add(me, peer, path, as_entry(ours), as_entry(theirs), report)
@@ -156,36 +148,19 @@ fn add(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let id = id(path, &winner, &loser);
-    let side = |entry: Loser| Side {
-        peer: label(me, peer, entry.dot).to_owned(),
-        entry,
-    };
+    let side = |entry: Loser| Side { peer: label(me, peer, entry.dot).to_owned(), entry };
     let (winner, loser) = (side(winner), side(loser));
     let shown = id.to_string()[..ID_DIGITS].to_owned();
     if !report.conflicts.iter().any(|made| made.id == shown) {
         let note = format!("{} stays, {} is kept; conflict {shown}", winner.peer, loser.peer);
-        report.conflicts.push(MadeConflict {
-            id: shown,
-            path: path.clone(),
-            note,
-        });
+        report.conflicts.push(MadeConflict { id: shown, path: path.clone(), note });
     }
-    let conflict = Conflict {
-        id,
-        path: path.clone(),
-        winner,
-        loser,
-        since: clock::now(),
-        resolved: false,
-    };
+    let conflict = Conflict { id, path: path.clone(), winner, loser, since: clock::now(), resolved: false };
     Ok(Conflicts::of(&me.db).put(&conflict)?)
 }
 
 fn id(path: &RelPath, one: &Loser, two: &Loser) -> Digest {
-    let stamped = |entry: &Loser| Stamped {
-        value: entry.content.clone(),
-        dot: entry.dot,
-    };
+    let stamped = |entry: &Loser| Stamped { value: entry.content.clone(), dot: entry.dot };
     conflict_id(path, &stamped(one), &stamped(two))
 }
 
@@ -195,11 +170,7 @@ fn shown_id(path: &RelPath, one: &Loser, two: &Loser) -> String {
 
 /// The side that wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.
 fn label(me: &Replica, peer: &Replica, dot: Dot) -> &'static str {
-    if dot.replica == me.me {
-        me.side.label()
-    } else {
-        peer.side.label()
-    }
+    if dot.replica == me.me { me.side.label() } else { peer.side.label() }
 }
 
 fn as_entry(live: &Live) -> Loser {
@@ -226,30 +197,14 @@ pub fn place_copies(me: &Replica, decider: Decider, settled: Vec<Settled>, next:
             && let Some(beside) = beside(&one.path, &lost)
         {
             one.row.losers.retain(|loser| loser.dot != lost.dot);
-            let dot = Dot {
-                replica: me.me,
-                counter: number,
-            };
+            let dot = Dot { replica: me.me, counter: number };
             let live = Live::new(lost.content.clone(), lost.attributes, dot, decider.now);
             let from = lost.path.clone().unwrap_or_else(|| one.path.clone());
             let is_ours = matches!(one.step, Step::Replace(_)) && lost.path.is_none();
-            let source = if is_ours {
-                Source::Ours(from)
-            } else {
-                Source::Peer(from)
-            };
+            let source = if is_ours { Source::Ours(from) } else { Source::Peer(from) };
             let vector = crate::model::version::VersionVector::of(dot);
-            let row = Row {
-                vector,
-                state: crate::model::row::State::Live(live),
-                losers: Vec::new(),
-            };
-            placed.push(Settled {
-                path: beside,
-                row,
-                step: Step::Create(source),
-                lost: None,
-            });
+            let row = Row { vector, state: crate::model::row::State::Live(live), losers: Vec::new() };
+            placed.push(Settled { path: beside, row, step: Step::Create(source), lost: None });
         }
         placed.push(one);
     }
@@ -259,11 +214,7 @@ pub fn place_copies(me: &Replica, decider: Decider, settled: Vec<Settled>, next:
 /// Returns the name that a loser gets beside the winner: `dir/name.ext` becomes `dir/name.conflict-DIGEST.ext`.
 pub fn beside(path: &RelPath, lost: &Loser) -> Option<RelPath> {
     let name = path.name();
-    let dot = name
-        .iter()
-        .rposition(|b| *b == b'.')
-        .filter(|at| *at > 0)
-        .unwrap_or(name.len());
+    let dot = name.iter().rposition(|b| *b == b'.').filter(|at| *at > 0).unwrap_or(name.len());
     let mark = format!(".conflict-{}", &lost.content.digest().to_string()[..ID_DIGITS]);
     let name = [&name[..dot], mark.as_bytes(), &name[dot..]].concat();
     path.parent()?.join(&name).ok()

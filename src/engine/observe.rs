@@ -99,10 +99,7 @@ pub fn observe(replica: &Replica, watching: &Watching) -> Result<Sight, EngineEr
         appeared: Vec::new(),
         residues: BTreeMap::new(),
         writes: 0,
-        sight: Sight {
-            complete: true,
-            ..Sight::default()
-        },
+        sight: Sight { complete: true, ..Sight::default() },
         begun_at: replica.seq(),
         may_move: replica.index().live_count() > 0,
     };
@@ -190,10 +187,7 @@ impl Observation<'_> {
 
     fn skip(&mut self, path: &RelPath, why: String) {
         self.sight.complete = false;
-        self.sight.skipped.push(Skipped {
-            path: path.clone(),
-            why,
-        });
+        self.sight.skipped.push(Skipped { path: path.clone(), why });
     }
 
     /// The walk came to `path`, of which nothing may be inferred.
@@ -210,10 +204,7 @@ impl Observation<'_> {
         self.dirs.retain(|(above, _)| path.is_below(above));
         if let Some(info) = dir {
             if !info.complete {
-                let why = info
-                    .error
-                    .as_ref()
-                    .map_or_else(|| "not listed".to_owned(), DiskError::to_string);
+                let why = info.error.as_ref().map_or_else(|| "not listed".to_owned(), DiskError::to_string);
                 self.skip(&path, why);
                 self.doubts.push((path.clone(), Doubt::Unknown, false));
             }
@@ -231,10 +222,8 @@ impl Observation<'_> {
         match detect::look(record.as_ref(), &stat, self.watching.checksum) {
             Look::Nothing => Ok(()),
             Look::Attributes => {
-                let Some(content) = record
-                    .as_ref()
-                    .and_then(|r| r.row.live())
-                    .map(|l| l.content.value.clone())
+                let Some(content) =
+                    record.as_ref().and_then(|r| r.row.live()).map(|l| l.content.value.clone())
                 else {
                     return Ok(());
                 };
@@ -284,10 +273,7 @@ impl Observation<'_> {
             Kind::Dir => Content::Dir,
             Kind::Fifo => Content::Fifo,
             Kind::Socket => Content::Socket,
-            kind @ (Kind::CharDevice | Kind::BlockDevice) => Content::Device {
-                kind,
-                rdev: stat.rdev,
-            },
+            kind @ (Kind::CharDevice | Kind::BlockDevice) => Content::Device { kind, rdev: stat.rdev },
         };
         self.present(&path, &stat, &content, record.as_ref())
     }
@@ -301,10 +287,7 @@ impl Observation<'_> {
         for (file, hashed) in unread.into_iter().zip(hashes) {
             match hashed {
                 Ok(hashed) => {
-                    let content = Content::File {
-                        digest: hashed.digest,
-                        size: hashed.stat.size,
-                    };
+                    let content = Content::File { digest: hashed.digest, size: hashed.stat.size };
                     self.present(&file.path, &hashed.stat, &content, file.record.as_ref())?;
                 }
                 Err(HashError::Vanished { .. }) => self.sight.vanished = true,
@@ -317,12 +300,8 @@ impl Observation<'_> {
     /// Deals with every recorded path before `path` (or with all that remain): the walk did not come by there.
     fn absent_until(&mut self, path: Option<&RelPath>) -> Result<(), EngineError> {
         while let Some((recorded, record)) = self.next_recorded_before(path)? {
-            self.doubts
-                .retain(|(top, _, _)| recorded == *top || recorded.is_below(top));
-            let doubt = self
-                .doubts
-                .last()
-                .filter(|(top, _, itself)| *itself || recorded != *top);
+            self.doubts.retain(|(top, _, _)| recorded == *top || recorded.is_below(top));
+            let doubt = self.doubts.last().filter(|(top, _, itself)| *itself || recorded != *top);
             match doubt.map(|(_, doubt, _)| *doubt) {
                 Some(Doubt::Unknown) => {}
                 Some(Doubt::Frozen) => self.write(&recorded, Change::Forget)?,
@@ -348,9 +327,7 @@ impl Observation<'_> {
     }
 
     fn take_recorded(&mut self, path: &RelPath) -> Result<Option<Record>, EngineError> {
-        let found = self
-            .recorded
-            .next_if(|next| next.as_ref().is_ok_and(|(recorded, _)| recorded == path));
+        let found = self.recorded.next_if(|next| next.as_ref().is_ok_and(|(recorded, _)| recorded == path));
         Ok(found.transpose()?.map(|(_, record)| record))
     }
 
@@ -367,11 +344,7 @@ impl Observation<'_> {
     }
 
     fn pending(&self, path: &RelPath) -> Result<Option<Row>, EngineError> {
-        Ok(if self.any_pending {
-            self.replica.remote().get(path)?
-        } else {
-            None
-        })
+        Ok(if self.any_pending { self.replica.remote().get(path)? } else { None })
     }
 
     fn present(
@@ -382,10 +355,7 @@ impl Observation<'_> {
         record: Option<&Record>,
     ) -> Result<(), EngineError> {
         let pending = self.pending(path)?;
-        let known = Known {
-            record,
-            pending: pending.as_ref(),
-        };
+        let known = Known { record, pending: pending.as_ref() };
         if record.is_some_and(|record| record.residue) && content.is_dir() {
             self.residues.insert(path.clone(), *stat);
         }
@@ -399,8 +369,7 @@ impl Observation<'_> {
             && live.content.dot.replica == self.context.me
             && record.is_none_or(|record| record.row.live().is_none())
         {
-            self.appeared
-                .push(candidate(path, &live.content.value, &seen.stat));
+            self.appeared.push(candidate(path, &live.content.value, &seen.stat));
         }
         self.write(path, change)
     }
@@ -414,14 +383,8 @@ impl Observation<'_> {
             let Some(record) = self.replica.record(&dir)?.filter(|record| record.residue) else {
                 continue;
             };
-            let record = Record {
-                residue: false,
-                ..record
-            };
-            let known = Known {
-                record: Some(&record),
-                pending: None,
-            };
+            let record = Record { residue: false, ..record };
+            let known = Known { record: Some(&record), pending: None };
             let change = detect::present(known, &stat, &Content::Dir, &self.context, self.replica.seq() + 1);
             self.write(&dir, change)?;
         }
@@ -430,14 +393,10 @@ impl Observation<'_> {
 
     fn absent(&mut self, path: &RelPath, record: &Record) -> Result<(), EngineError> {
         let pending = self.pending(path)?;
-        let known = Known {
-            record: Some(record),
-            pending: pending.as_ref(),
-        };
+        let known = Known { record: Some(record), pending: pending.as_ref() };
         let change = detect::absent(known, &self.context, self.replica.seq() + 1);
         if let (Change::Revision(_), Some(live), Some(seen)) = (&change, record.row.live(), record.seen) {
-            self.vanished
-                .push(candidate(path, &live.content.value, &seen.stat));
+            self.vanished.push(candidate(path, &live.content.value, &seen.stat));
         }
         self.write(path, change)
     }
@@ -454,11 +413,7 @@ impl Observation<'_> {
             Change::Adopted(record) => {
                 index.put(path, &record)?;
                 self.replica.advance(1);
-                let hint = Hint {
-                    path: path.clone(),
-                    recursive: false,
-                    at: self.context.now,
-                };
+                let hint = Hint { path: path.clone(), recursive: false, at: self.context.now };
                 Hints::of(&self.replica.db).add(&hint)?;
                 self.sight.adopted.push(path.clone());
             }
@@ -487,10 +442,7 @@ impl Observation<'_> {
                 continue;
             };
             stone.moved_to = Some(found.to.clone());
-            live.moved_from = Some(Origin {
-                path: found.from.clone(),
-                vector: old.row.vector.clone(),
-            });
+            live.moved_from = Some(Origin { path: found.from.clone(), vector: old.row.vector.clone() });
             index.put(&found.from, &old)?;
             index.put(&found.to, &new)?;
         }
@@ -499,9 +451,5 @@ impl Observation<'_> {
 }
 
 fn candidate(path: &RelPath, content: &Content, stat: &Stat) -> Candidate {
-    Candidate {
-        path: path.clone(),
-        content: content.clone(),
-        inode: (stat.dev, stat.ino),
-    }
+    Candidate { path: path.clone(), content: content.clone(), inode: (stat.dev, stat.ino) }
 }

@@ -43,23 +43,15 @@ pub fn open(
     let database = |own: usize| database_path(opening.state, database_id(&guesses[own], &guesses[1 - own]));
     let (here, there) = (&guesses[0], &guesses[1]);
     if here.starts_with(there) || there.starts_with(here) {
-        return Err(EngineError::Nested {
-            first: guesses[0].clone(),
-            second: guesses[1].clone(),
-        });
+        return Err(EngineError::Nested { first: guesses[0].clone(), second: guesses[1].clone() });
     }
     let mut one = Site::open(first, &database(0), opening.rehearsal)?;
     let mut two = Site::open(second, &database(1), opening.rehearsal)?;
     if (one.root.dev(), one.root.ino()) == (two.root.dev(), two.root.ino()) {
-        return Err(EngineError::Nested {
-            first: guesses[0].clone(),
-            second: guesses[1].clone(),
-        });
+        return Err(EngineError::Nested { first: guesses[0].clone(), second: guesses[1].clone() });
     }
-    let mut standings = [
-        standing(&one, &two, Side::One, opening, warn)?,
-        standing(&two, &one, Side::Two, opening, warn)?,
-    ];
+    let mut standings =
+        [standing(&one, &two, Side::One, opening, warn)?, standing(&two, &one, Side::Two, opening, warn)?];
     let ids = root_ids(&standings)?;
     compare_memories(&mut standings, warn)?;
     let [first, second] = standings;
@@ -72,10 +64,7 @@ pub fn open(
 
 /// The canonical path, also of a root that is not there if at least its parent is.
 fn guess(path: &Path) -> PathBuf {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
     path.canonicalize()
         .or_else(|_missing| parent.canonicalize().map(|parent| parent.join(name)))
@@ -104,9 +93,7 @@ fn compare_memories(standings: &mut [Standing; 2], warn: &mut dyn FnMut(String))
         };
         let Some(memory) = theirs.get(me)? else { continue };
         let nonces = mine.get(meta::NONCES)?.unwrap_or_default();
-        let known = memory
-            .nonce
-            .is_none_or(|nonce| nonces.contains(&HEXLOWER.encode(&nonce)));
+        let known = memory.nonce.is_none_or(|nonce| nonces.contains(&HEXLOWER.encode(&nonce)));
         let seq = mine.get(meta::SEQUENCE)?.unwrap_or(0);
         if !known || memory.cursor > seq {
             let path = mine.get(meta::ROOT_PATH)?.unwrap_or_default();
@@ -129,14 +116,7 @@ fn start(
     peer_path: &PathBuf,
     opening: Opening<'_>,
 ) -> Result<Replica, EngineError> {
-    let Standing {
-        db,
-        database,
-        is_new,
-        rolled_back,
-        generation,
-        ..
-    } = standing;
+    let Standing { db, database, is_new, rolled_back, generation, .. } = standing;
     if !opening.rehearsal {
         site.settle_in()?;
         db.start()?;
@@ -144,11 +124,7 @@ fn start(
     let now = clock::now();
     let meta = Meta::of(&db);
     let known = meta.get(meta::REPLICA)?.filter(|_| !rolled_back && !is_new);
-    let me = if let Some(known) = known {
-        known
-    } else {
-        ReplicaId(random()?)
-    };
+    let me = if let Some(known) = known { known } else { ReplicaId(random()?) };
     let no_deletes = rolled_back || meta.get(meta::NO_DELETES)?.unwrap_or(false);
     let nonce = HEXLOWER.encode(&random()?);
     db.batch(|| {
@@ -174,28 +150,13 @@ fn start(
     let seq = Cell::new(meta.get(meta::SEQUENCE)?.unwrap_or(0));
     let (root, private) = (Arc::clone(&site.root), site.private.clone());
     let (batch, lock) = (run_name(now), site.lock.take());
-    Ok(Replica {
-        side,
-        root,
-        private,
-        db,
-        database,
-        me,
-        root_id,
-        no_deletes,
-        batch,
-        seq,
-        lock,
-    })
+    Ok(Replica { side, root, private, db, database, me, root_id, no_deletes, batch, seq, lock })
 }
 
 fn add_nonce(meta: Meta<'_>, nonce: &str) -> Result<(), StoreError> {
     let past = meta.get(meta::NONCES)?.unwrap_or_default();
     let past: Vec<&str> = past.split_whitespace().chain([nonce]).collect();
-    meta.set(
-        meta::NONCES,
-        &past[past.len().saturating_sub(NONCES_MAX)..].join(" "),
-    )
+    meta.set(meta::NONCES, &past[past.len().saturating_sub(NONCES_MAX)..].join(" "))
 }
 
 fn write_marker(site: &Site, id: Id, database: Id, generation: u64) -> Result<(), EngineError> {
@@ -206,10 +167,7 @@ fn write_marker(site: &Site, id: Id, database: Id, generation: u64) -> Result<()
     let mut generations = old.map_or_else(BTreeMap::new, |marker| marker.generations.clone());
     generations.insert(database, generation);
     let text = Marker { id, generations }.to_text();
-    let failed = |source| EngineError::Root {
-        path: site.path(),
-        source,
-    };
+    let failed = |source| EngineError::Root { path: site.path(), source };
     private.write_marker(text.as_bytes()).map_err(failed)
 }
 
@@ -218,18 +176,11 @@ fn remember_starts(one: &Replica, two: &Replica) -> Result<(), EngineError> {
     for (own, other) in [(one, two), (two, one)] {
         let peers = Peers::of(&own.db);
         let nonces = other.meta().get(meta::NONCES)?.unwrap_or_default();
-        let nonce = nonces
-            .split_whitespace()
-            .last()
-            .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
+        let nonce = nonces.split_whitespace().last().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
         let nonce = nonce.and_then(|bytes| bytes.try_into().ok());
         let cursor = peers.get(other.me)?.map_or(0, |peer| peer.cursor);
         own.db.batch(|| {
-            peers.put(&Peer {
-                replica: other.me,
-                cursor,
-                nonce,
-            })?;
+            peers.put(&Peer { replica: other.me, cursor, nonce })?;
             peers.forget_others(other.me)
         })?;
     }

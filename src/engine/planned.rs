@@ -37,13 +37,7 @@ impl Planned {
     /// Returns the step that only forgets the peer's row of `path`.
     #[must_use]
     pub fn forget(path: &RelPath) -> Self {
-        Self {
-            settled: None,
-            record: None,
-            seq: 0,
-            cause: Some(path.clone()),
-            moved: None,
-        }
+        Self { settled: None, record: None, seq: 0, cause: Some(path.clone()), moved: None }
     }
 
     /// Whether the file has other links, which may lead out of the tree: it must not be changed in its place.

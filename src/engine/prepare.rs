@@ -86,9 +86,7 @@ pub fn prepare(stage: &Stage, ours: &Root, peer: &Root, planned: &[Planned]) -> 
         work();
     });
     let ready = cells.into_iter().map(|cell| {
-        cell.into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .unwrap_or_else(|| Ok(Ready::default()))
+        cell.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| Ok(Ready::default()))
     });
     flush(ready.collect())
 }
@@ -125,14 +123,8 @@ fn stage_one(stage: &Stage, ours: &Root, peer: &Root, step: &Planned) -> Result<
         && step.loser_is_theirs(lost)
     {
         let from = lost.path.as_ref().unwrap_or(&settled.path);
-        ready.loser = staged(
-            stage,
-            &settled.path,
-            Target::Taken,
-            &lost.content,
-            &lost.attributes,
-            (peer, from),
-        )?;
+        ready.loser =
+            staged(stage, &settled.path, Target::Taken, &lost.content, &lost.attributes, (peer, from))?;
     }
     let target = match &settled.step {
         Step::Create(_) if step.moved.is_none() => Target::Free,
@@ -175,11 +167,7 @@ fn staged(
         Content::File { digest, size } => {
             let (file, _) = root.open_file(from).map_err(|error| {
                 let is_other = error.is_vanished() || error.is_other_kind();
-                if is_other {
-                    Failure::Moved(from.clone())
-                } else {
-                    error.into()
-                }
+                if is_other { Failure::Moved(from.clone()) } else { error.into() }
             })?;
             match stage.file(path, target)?.fill_from(&file, Some((*digest, *size))) {
                 Err(StageError::Mismatch { .. } | StageError::Busy { .. }) => {
@@ -215,14 +203,7 @@ pub fn fetch(tools: &Tools, peer: &Replica, path: &RelPath, lost: &Loser) -> Res
             continue;
         };
         let from = (&root, &version.place);
-        let found = staged(
-            &tools.stage,
-            path,
-            Target::Taken,
-            &lost.content,
-            &lost.attributes,
-            from,
-        );
+        let found = staged(&tools.stage, path, Target::Taken, &lost.content, &lost.attributes, from);
         let staged = match found {
             Ok(Some(staged)) => staged,
             Ok(None) | Err(Failure::Moved(_)) => continue,

@@ -51,14 +51,7 @@ pub struct Taking<'a> {
 /// # Errors
 /// A database refuses. What fails on one path is no error.
 pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), EngineError> {
-    let Taking {
-        decider,
-        limit,
-        scope,
-        only,
-        observer,
-        report,
-    } = taking;
+    let Taking { decider, limit, scope, only, observer, report } = taking;
     let frozen = Frozen::new(me, scope);
     let mut pull = Pull {
         me,
@@ -123,10 +116,7 @@ fn is_late(alone: bool, one: &Settled, ours: Option<&Row>) -> bool {
 impl Pull<'_> {
     /// Asks the guard about all that waits (S14).
     fn judge(&mut self, limit: Limit) -> Result<(), EngineError> {
-        let mut toll = Toll {
-            of: self.me.index().live_count(),
-            ..Toll::default()
-        };
+        let mut toll = Toll { of: self.me.index().live_count(), ..Toll::default() };
         self.each(|pull, path, theirs| {
             let Decision::Settle(all) = pull.decider.decide(path, theirs, pull, pull.me.seq() + 1)? else {
                 return Ok(());
@@ -180,9 +170,7 @@ impl Pull<'_> {
     }
 
     fn decide(&self, path: &RelPath, theirs: &Row) -> Result<Decision, EngineError> {
-        Ok(self
-            .decider
-            .decide(path, theirs, self, self.me.seq() + 1 + self.numbered)?)
+        Ok(self.decider.decide(path, theirs, self, self.me.seq() + 1 + self.numbered)?)
     }
 
     fn create_and_change(&mut self) -> Result<(), EngineError> {
@@ -237,18 +225,13 @@ impl Pull<'_> {
                 return Ok(());
             }
             let one = if pull.me.index().any_live_below(path)? {
-                if settled
-                    .row
-                    .tombstone()
-                    .is_some_and(|stone| stone.moved_to.is_some())
-                {
+                if settled.row.tombstone().is_some_and(|stone| stone.moved_to.is_some()) {
                     // Whoever moved the directory takes along what is new in it as soon as it is told (S13).
                     return Ok(());
                 }
                 // A live child keeps its parents alive (S12).
                 let theirs = decide::Index::theirs(pull, path)?;
-                pull.decider
-                    .revive(path, Some(&ours), theirs.as_ref(), pull.me.seq() + 1)
+                pull.decider.revive(path, Some(&ours), theirs.as_ref(), pull.me.seq() + 1)
             } else {
                 settled
             };
@@ -306,14 +289,10 @@ impl Pull<'_> {
             let one = if pull.me.index().any_live_below(path)? {
                 if pull.me.remote().any_below(path)? {
                     let why = "waits for what lies below it".to_owned();
-                    pull.crew.report.skipped.push(Skipped {
-                        path: path.clone(),
-                        why,
-                    });
+                    pull.crew.report.skipped.push(Skipped { path: path.clone(), why });
                     return Ok(());
                 }
-                pull.decider
-                    .revive(path, Some(&ours), Some(theirs), pull.me.seq() + 1 + pull.numbered)
+                pull.decider.revive(path, Some(&ours), Some(theirs), pull.me.seq() + 1 + pull.numbered)
             } else {
                 one
             };
@@ -338,13 +317,7 @@ impl Pull<'_> {
             let moved = self.move_of(&one, seq + 1)?;
             self.numbered += u64::from(moved.is_some());
             let cause = (at == last).then(|| cause.clone());
-            self.planned.push(Planned {
-                settled: Some(one),
-                record,
-                seq,
-                cause,
-                moved,
-            });
+            self.planned.push(Planned { settled: Some(one), record, seq, cause, moved });
         }
         Ok(())
     }
@@ -365,22 +338,9 @@ impl Pull<'_> {
             return Ok(None);
         };
         match (settled.len(), settled.pop(), record.seen) {
-            (
-                1,
-                Some(Settled {
-                    step: Step::Remove,
-                    row,
-                    ..
-                }),
-                Some(seen),
-            ) => {
+            (1, Some(Settled { step: Step::Remove, row, .. }), Some(seen)) => {
                 self.ahead.insert(from.clone(), row.clone());
-                Ok(Some(Moved {
-                    from: from.clone(),
-                    seen,
-                    row,
-                    seq,
-                }))
+                Ok(Some(Moved { from: from.clone(), seen, row, seq }))
             }
             _ => Ok(None),
         }

@@ -49,11 +49,7 @@ pub fn receive(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
             }
         }
         let nonce = memory.and_then(|memory| memory.nonce);
-        peers.put(&Peer {
-            replica: peer.me,
-            cursor: to,
-            nonce,
-        })
+        peers.put(&Peer { replica: peer.me, cursor: to, nonce })
     })?;
     Ok(())
 }
@@ -72,20 +68,13 @@ pub fn overrule(me: &Replica) -> Result<(), EngineError> {
             let page = remote.page(last.as_ref(), PAGE)?;
             for (path, theirs) in &page {
                 let ours = index.get(path)?;
-                let dot = Dot {
-                    replica: me.me,
-                    counter: me.seq() + 1,
-                };
+                let dot = Dot { replica: me.me, counter: me.seq() + 1 };
                 let row = match &ours {
                     Some(ours) if is_same(&ours.row, theirs) => continue,
                     Some(ours) => {
                         let mut vector = ours.row.vector.merged(&theirs.vector);
                         vector.raise(dot);
-                        Row {
-                            vector,
-                            losers: Vec::new(),
-                            ..restamp(ours.row.clone(), dot)
-                        }
+                        Row { vector, losers: Vec::new(), ..restamp(ours.row.clone(), dot) }
                     }
                     None => match &theirs.state {
                         State::Live(live) => buried(theirs, live, dot, now),
@@ -123,11 +112,7 @@ fn is_same(ours: &Row, theirs: &Row) -> bool {
 
 /// Stamps what a row says by a new event, so that it beats what it now knows.
 fn restamp(row: Row, dot: Dot) -> Row {
-    let Row {
-        vector,
-        state,
-        losers,
-    } = row;
+    let Row { vector, state, losers } = row;
     let state = match state {
         State::Live(mut live) => {
             live.content.dot = dot;
@@ -138,9 +123,5 @@ fn restamp(row: Row, dot: Dot) -> Row {
         }
         State::Deleted(stone) => State::Deleted(Tombstone { dot, ..stone }),
     };
-    Row {
-        vector,
-        state,
-        losers,
-    }
+    Row { vector, state, losers }
 }

@@ -14,10 +14,7 @@ use crate::store::versions::Versions;
 /// The stage cannot be cleared, or the database refuses.
 pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
     let Some(tools) = Tools::of(me) else { return Ok(()) };
-    let failed = |source| EngineError::Root {
-        path: me.root.path().to_owned(),
-        source,
-    };
+    let failed = |source| EngineError::Root { path: me.root.path().to_owned(), source };
     let recovered = tools.apply.recover().map_err(failed)?;
     me.db.batch(|| {
         for found in recovered {
@@ -27,11 +24,7 @@ pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
             }
         }
         let is_new = Versions::of(&me.db).oldest(1)?.is_empty();
-        if is_new || me.db.was_unclean() {
-            catalogue(me, peer)
-        } else {
-            Ok(())
-        }
+        if is_new || me.db.was_unclean() { catalogue(me, peer) } else { Ok(()) }
     })
 }
 
@@ -39,23 +32,13 @@ pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
 /// where the state was lost. What cannot be read stays in the store, unlisted.
 fn catalogue(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
     let Some(kept) = me.kept() else { return Ok(()) };
-    let failed = |source| EngineError::Root {
-        path: me.root.path().to_owned(),
-        source,
-    };
+    let failed = |source| EngineError::Root { path: me.root.path().to_owned(), source };
     let versions = Versions::of(&me.db);
     for batch in kept.batches().map_err(failed)? {
         for (path, stat) in kept.list(&batch).map_err(failed)?.flatten() {
             let known = versions.at(&path, "")?;
-            if !known
-                .iter()
-                .any(|version| version.batch.as_bytes() == &batch[..] && version.place == path)
-            {
-                let at = KeptAt {
-                    batch: batch.clone(),
-                    path: path.clone(),
-                    stat,
-                };
+            if !known.iter().any(|version| version.batch.as_bytes() == &batch[..] && version.place == path) {
+                let at = KeptAt { batch: batch.clone(), path: path.clone(), stat };
                 note::recovered(me, peer, &path, &at)?;
             }
         }

@@ -71,9 +71,7 @@ impl Replica {
     /// Returns the version store, if there is one.
     #[must_use]
     pub fn kept(&self) -> Option<Kept> {
-        self.private
-            .as_ref()
-            .map(|private| Kept::new(Arc::clone(private)))
+        self.private.as_ref().map(|private| Kept::new(Arc::clone(private)))
     }
 
     /// Returns the sequence of the last revision.
@@ -98,12 +96,7 @@ impl Replica {
     /// Returns how this replica observes now.
     #[must_use]
     pub fn context(&self) -> Context {
-        Context {
-            me: self.me,
-            side: self.side,
-            now: clock::now(),
-            no_deletes: self.no_deletes,
-        }
+        Context { me: self.me, side: self.side, now: clock::now(), no_deletes: self.no_deletes }
     }
 
     /// Returns what is recorded at `path`.

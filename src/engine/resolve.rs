@@ -75,14 +75,8 @@ pub fn open(state: &Path, of: Option<&Path>) -> Result<Vec<Open>, EngineError> {
                 home.path.is_root() || conflict.path == home.path || conflict.path.is_below(&home.path)
             });
             if wanted {
-                let open = Open {
-                    first: first.clone(),
-                    second: second.clone(),
-                    conflict,
-                };
-                found
-                    .entry((open.conflict.path.clone(), open.conflict.id))
-                    .or_insert(open);
+                let open = Open { first: first.clone(), second: second.clone(), conflict };
+                found.entry((open.conflict.path.clone(), open.conflict.id)).or_insert(open);
             }
         }
     }
@@ -96,11 +90,7 @@ fn roots(db: &Database) -> Result<Option<(PathBuf, PathBuf)>, EngineError> {
     let (Some(own), Some(other)) = (known.get(meta::ROOT_PATH)?, known.get(meta::PEER_ROOT_PATH)?) else {
         return Ok(None);
     };
-    Ok(Some(if side.as_deref() == Some(Side::Two.label()) {
-        (other, own)
-    } else {
-        (own, other)
-    }))
+    Ok(Some(if side.as_deref() == Some(Side::Two.label()) { (other, own) } else { (own, other) }))
 }
 
 /// Settles `open` on both roots as `choice` says. What loses stays as a version.
@@ -111,11 +101,7 @@ fn roots(db: &Database) -> Result<Option<(PathBuf, PathBuf)>, EngineError> {
 /// # Errors
 /// The pair cannot be opened, the content that shall stay is nowhere to be had, or the disk refuses.
 pub fn resolve(state: &Path, open: &Open, choice: Choice) -> Result<(), RestoreError> {
-    let opening = Opening {
-        state,
-        rehearsal: false,
-        force: None,
-    };
+    let opening = Opening { state, rehearsal: false, force: None };
     let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
     let settled = settle(&one, &two, &open.conflict, choice);
     if settled.is_ok() {
@@ -140,30 +126,15 @@ fn settle(one: &Replica, two: &Replica, conflict: &Conflict, choice: Choice) -> 
     let record = one.record(path).map_err(EngineError::from)?;
     let seen = stand(one, two, path, wanted, record.as_ref())?;
     let pending = one.remote().get(path).map_err(EngineError::from)?;
-    let dot = Dot {
-        replica: one.me,
-        counter: one.seq() + 1,
-    };
+    let dot = Dot { replica: one.me, counter: one.seq() + 1 };
     let rows = record.iter().map(|record| &record.row).chain(&pending);
     let mut vector = rows.fold(VersionVector::new(), |vector, row| vector.merged(&row.vector));
     vector.raise(dot);
     let losers = record.map(|record| record.row.losers).unwrap_or_default();
-    let losers = losers
-        .into_iter()
-        .filter(|loser| loser.dot != conflict.loser.entry.dot)
-        .collect();
+    let losers = losers.into_iter().filter(|loser| loser.dot != conflict.loser.entry.dot).collect();
     let live = Live::new(wanted.content.clone(), wanted.attributes, dot, clock::now());
-    let row = Row {
-        vector,
-        state: State::Live(live),
-        losers,
-    };
-    let new = Record {
-        row,
-        seq: dot.counter,
-        seen,
-        residue: false,
-    };
+    let row = Row { vector, state: State::Live(live), losers };
+    let new = Record { row, seq: dot.counter, seen, residue: false };
     let written: Result<(), StoreError> = one.db.batch(|| {
         one.advance(1);
         one.index().put(path, &new)?;
@@ -204,10 +175,7 @@ fn stand(
         let digest = matches!(live.content.value, Content::File { .. }).then(|| live.content.value.digest());
         note::catalogue(&one.db, "you", path, &kept, digest, "resolved")?;
     }
-    Ok(Some(Seen {
-        stat,
-        at: clock::now(),
-    }))
+    Ok(Some(Seen { stat, at: clock::now() }))
 }
 
 fn place(one: &Replica) -> Result<Place, RestoreError> {
@@ -227,11 +195,7 @@ fn find(
 ) -> Result<(Arc<Root>, RelPath), RestoreError> {
     for side in [one, two] {
         let record = side.record(path).map_err(EngineError::from)?;
-        if record.is_some_and(|r| {
-            r.row
-                .live()
-                .is_some_and(|live| live.content.value == wanted.content)
-        }) {
+        if record.is_some_and(|r| r.row.live().is_some_and(|live| live.content.value == wanted.content)) {
             return Ok((Arc::clone(&side.root), path.clone()));
         }
     }
@@ -254,10 +218,7 @@ fn find(
             }
         }
     }
-    Err(RestoreError::NoVersion {
-        path: one.root.path().join(path.to_string()),
-        id: None,
-    })
+    Err(RestoreError::NoVersion { path: one.root.path().join(path.to_string()), id: None })
 }
 
 /// Returns the bytes of both sides of a conflict, the first side's first; for `resolve --diff`.
@@ -266,32 +227,23 @@ fn find(
 /// The pair cannot be opened, or a content is nowhere to be had.
 pub fn contents(state: &Path, open: &Open, most: u64) -> Result<[Vec<u8>; 2], RestoreError> {
     use std::io::Read as _;
-    let opening = Opening {
-        state,
-        rehearsal: true,
-        force: None,
-    };
+    let opening = Opening { state, rehearsal: true, force: None };
     let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
     let conflict = &open.conflict;
     let read = |side: Side| {
-        let entry = if conflict.winner.peer == side.label() {
-            &conflict.winner.entry
-        } else {
-            &conflict.loser.entry
-        };
+        let entry =
+            if conflict.winner.peer == side.label() { &conflict.winner.entry } else { &conflict.loser.entry };
         let (root, at) = find(&one, &two, &conflict.path, entry)?;
         let mut bytes = Vec::new();
         if let Content::Symlink(target) = &entry.content {
             bytes.extend_from_slice(target);
         } else {
             let (file, _) = root.open_file(&at)?;
-            file.take(most)
-                .read_to_end(&mut bytes)
-                .map_err(|source| EngineError::State {
-                    doing: "read",
-                    path: root.path().join(at.to_string()),
-                    source,
-                })?;
+            file.take(most).read_to_end(&mut bytes).map_err(|source| EngineError::State {
+                doing: "read",
+                path: root.path().join(at.to_string()),
+                source,
+            })?;
         }
         Ok::<_, RestoreError>(bytes)
     };

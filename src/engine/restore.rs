@@ -95,12 +95,7 @@ pub fn versions(state: &Path, path: &Path) -> Result<Listed, EngineError> {
             }
         }
     }
-    versions.sort_by(|a, b| {
-        a.path
-            .cmp(&b.path)
-            .then(b.replaced.cmp(&a.replaced))
-            .then(a.id.cmp(&b.id))
-    });
+    versions.sort_by(|a, b| a.path.cmp(&b.path).then(b.replaced.cmp(&a.replaced)).then(a.id.cmp(&b.id)));
     versions.dedup_by(|a, b| a.id == b.id && a.path == b.path);
     Ok(Listed { home, versions })
 }
@@ -116,16 +111,12 @@ pub fn version(state: &Path, path: &Path, id: Option<&str>) -> Result<(Home, Ver
         .into_iter()
         .filter(|version| version.path == listed.home.path && id.is_none_or(|id| version.id.starts_with(id)));
     let Some(found) = fitting.next() else {
-        return Err(RestoreError::NoVersion {
-            path: path.to_owned(),
-            id: id.map(ToOwned::to_owned),
-        });
+        return Err(RestoreError::NoVersion { path: path.to_owned(), id: id.map(ToOwned::to_owned) });
     };
     match id {
-        Some(id) if fitting.next().is_some() => Err(RestoreError::Ambiguous {
-            path: path.to_owned(),
-            id: id.to_owned(),
-        }),
+        Some(id) if fitting.next().is_some() => {
+            Err(RestoreError::Ambiguous { path: path.to_owned(), id: id.to_owned() })
+        }
         _ => Ok((listed.home, found)),
     }
 }
@@ -150,9 +141,7 @@ pub fn open_version(home: &Home, version: &Version) -> Result<Option<File>, Rest
 /// Another run works on the root, a directory is in the way, or the disk refuses.
 pub fn restore(state: &Path, home: &Home, version: &Version) -> Result<PathBuf, RestoreError> {
     let (root, private) = open_root(&home.root)?;
-    let _lock = private
-        .lock()
-        .map_err(|error| EngineError::lock(home.root.clone(), error))?;
+    let _lock = private.lock().map_err(|error| EngineError::lock(home.root.clone(), error))?;
     let kept = batch(&private, version, home)?;
     let place = Place::new(&root, &private, run_name(clock::now()));
     let (_, displaced) = place.put(&version.path, &kept, version)?;
@@ -161,14 +150,7 @@ pub fn restore(state: &Path, home: &Home, version: &Version) -> Result<PathBuf, 
             let path = database_path(state, *id);
             if path.exists() {
                 let db = Database::open(&path, Mode::Durable).map_err(EngineError::from)?;
-                note::catalogue(
-                    &db,
-                    "you",
-                    &version.path,
-                    &displaced,
-                    None,
-                    "overwritten by a restore",
-                )?;
+                note::catalogue(&db, "you", &version.path, &displaced, None, "overwritten by a restore")?;
                 break;
             }
         }
@@ -183,17 +165,11 @@ pub fn restore(state: &Path, home: &Home, version: &Version) -> Result<PathBuf, 
 pub fn restore_to(home: &Home, version: &Version, to: &Path) -> Result<PathBuf, RestoreError> {
     let (_, private) = open_root(&home.root)?;
     let kept = batch(&private, version, home)?;
-    let failed = |source| EngineError::State {
-        doing: "make",
-        path: to.to_owned(),
-        source,
-    };
+    let failed = |source| EngineError::State { doing: "make", path: to.to_owned(), source };
     std::fs::create_dir_all(to).map_err(failed)?;
     let target = Arc::new(Root::open(to)?);
-    let own = Private::open_or_create(&target).map_err(|source| EngineError::Private {
-        path: to.to_owned(),
-        source,
-    })?;
+    let own = Private::open_or_create(&target)
+        .map_err(|source| EngineError::Private { path: to.to_owned(), source })?;
     let own = Arc::new(own);
     let name = RelPath::new(version.path.name()).unwrap_or_default();
     if target.stat(&name)?.is_some() {
@@ -216,10 +192,8 @@ fn shown(path: &RelPath) -> std::ffi::OsString {
 
 fn open_root(path: &Path) -> Result<(Arc<Root>, Arc<Private>), RestoreError> {
     let root = Arc::new(Root::open(path)?);
-    let private = Private::open_or_create(&root).map_err(|source| EngineError::Private {
-        path: path.to_owned(),
-        source,
-    })?;
+    let private = Private::open_or_create(&root)
+        .map_err(|source| EngineError::Private { path: path.to_owned(), source })?;
     Ok((root, Arc::new(private)))
 }
 
@@ -257,10 +231,7 @@ impl Place {
         version: &Version,
     ) -> Result<(Stat, Option<KeptAt>), RestoreError> {
         let content = match (version.kind, version.digest) {
-            (Kind::File, Some(digest)) => Content::File {
-                digest,
-                size: version.size,
-            },
+            (Kind::File, Some(digest)) => Content::File { digest, size: version.size },
             (Kind::File, None) => {
                 let stat = from.stat(&version.place)?;
                 let size = stat.map_or(version.size, |stat| stat.size);
@@ -297,33 +268,19 @@ impl Place {
         for parent in path.ancestors() {
             if self.root.stat(&parent)?.is_none() {
                 let made = self.apply.make_dir(&parent)?;
-                let plain = Attributes {
-                    mode: 0o755,
-                    ..made.attributes
-                };
-                let mode = Which {
-                    mode: true,
-                    ..Which::default()
-                };
+                let plain = Attributes { mode: 0o755, ..made.attributes };
+                let mode = Which { mode: true, ..Which::default() };
                 self.apply.set_attributes(&parent, &plain, mode, &made)?;
             }
         }
         let there = self.root.stat(path)?;
         if there.is_some_and(|stat| stat.kind == Kind::Dir) {
-            return Err(RestoreError::InTheWay {
-                path: self.root.path().join(shown(path)),
-            });
+            return Err(RestoreError::InTheWay { path: self.root.path().join(shown(path)) });
         }
-        let target = if there.is_some() {
-            Target::Taken
-        } else {
-            Target::Free
-        };
+        let target = if there.is_some() { Target::Taken } else { Target::Free };
         let staged = if let Content::File { digest, size } = content {
             let (file, _) = from.open_file(source)?;
-            self.stage
-                .file(path, target)?
-                .fill_from(&file, Some((*digest, *size)))?
+            self.stage.file(path, target)?.fill_from(&file, Some((*digest, *size)))?
         } else {
             self.stage.other(path, content)?
         };
@@ -340,14 +297,7 @@ impl Place {
             });
         }
         self.apply.sync_dirs(&[path.parent().unwrap_or_default()], 1)?;
-        put.ok_or_else(|| {
-            ApplyError::Changed {
-                path: path.clone(),
-                found: None,
-                kept: None,
-            }
-            .into()
-        })
+        put.ok_or_else(|| ApplyError::Changed { path: path.clone(), found: None, kept: None }.into())
     }
 }
 

@@ -105,22 +105,13 @@ fn rule(builder: &mut FilterBuilder, text: &[u8]) -> Result<(), SelectionError> 
 /// It cannot be read, or is larger than 16 MiB.
 pub fn read(file: &Path) -> Result<Vec<u8>, SelectionError> {
     let shown = || crate::model::path::escape(file.as_os_str().as_bytes());
-    let failed = |source| SelectionError::File {
-        file: shown(),
-        source,
-    };
+    let failed = |source| SelectionError::File { file: shown(), source };
     let mut bytes = Vec::new();
     if file.as_os_str() == "-" {
-        std::io::stdin()
-            .lock()
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     } else {
         let open = std::fs::File::open(file).map_err(failed)?;
-        open.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        open.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     }
     if u64::try_from(bytes.len()).is_ok_and(|len| len > FILE_BYTES_MAX) {
         return Err(failed(std::io::Error::from(std::io::ErrorKind::FileTooLarge)));
@@ -137,11 +128,8 @@ pub fn enter(rules: &Arc<Scope>, root: Option<&Root>, dir: &RelPath) -> Result<A
     let mut scope = Arc::clone(rules);
     loop {
         let is_read = |name: &[u8]| files.iter().any(|(read, _)| read == name);
-        let unread: Vec<Vec<u8>> = scope
-            .merge_names()
-            .filter(|name| !is_read(name))
-            .map(<[u8]>::to_vec)
-            .collect();
+        let unread: Vec<Vec<u8>> =
+            scope.merge_names().filter(|name| !is_read(name)).map(<[u8]>::to_vec).collect();
         let known = files.len();
         for name in unread {
             if let Some(bytes) = rules_in(root, dir, &name)? {
@@ -168,8 +156,7 @@ fn rules_in(root: Option<&Root>, dir: &RelPath, name: &[u8]) -> Result<Option<Ve
         Ok((file, _)) => {
             let mut bytes = Vec::new();
             let read = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
-            read.map(|_| Some(bytes))
-                .map_err(|error| format!("{path}: {error}"))
+            read.map(|_| Some(bytes)).map_err(|error| format!("{path}: {error}"))
         }
         Err(error) if error.is_vanished() || error.is_other_kind() => Ok(None),
         Err(error) => Err(error.to_string()),

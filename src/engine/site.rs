@@ -42,10 +42,7 @@ impl Site {
         let root = Root::open(path).map_err(|source| {
             let path = path.to_owned();
             if source.is_vanished() && database.exists() {
-                EngineError::RootGone {
-                    path,
-                    database: database.to_owned(),
-                }
+                EngineError::RootGone { path, database: database.to_owned() }
             } else if source.is_vanished() {
                 EngineError::NoRoot { path }
             } else if source.is_other_kind() {
@@ -54,32 +51,17 @@ impl Site {
                 EngineError::Root { path, source }
             }
         })?;
-        let mut site = Self {
-            root: Arc::new(root),
-            private: None,
-            lock: None,
-            marker: None,
-        };
+        let mut site = Self { root: Arc::new(root), private: None, lock: None, marker: None };
         let private = Private::open_existing(&site.root).map_err(|source| site.refused(source))?;
         let Some(private) = private else { return Ok(site) };
         if !rehearsal {
-            site.lock = Some(
-                private
-                    .lock()
-                    .map_err(|error| EngineError::lock(site.path(), error))?,
-            );
+            site.lock = Some(private.lock().map_err(|error| EngineError::lock(site.path(), error))?);
         }
-        let text = private.read_marker().map_err(|source| EngineError::Root {
-            path: site.path(),
-            source,
-        })?;
+        let text = private.read_marker().map_err(|source| EngineError::Root { path: site.path(), source })?;
         site.marker = match text.map(|text| Marker::parse(&text)) {
             Some(Ok(marker)) => Some(marker),
             Some(Err(why)) => {
-                return Err(EngineError::BadMarker {
-                    path: site.path(),
-                    why,
-                });
+                return Err(EngineError::BadMarker { path: site.path(), why });
             }
             None => None,
         };
@@ -99,11 +81,7 @@ impl Site {
         if self.lock.is_none()
             && let Some(private) = &self.private
         {
-            self.lock = Some(
-                private
-                    .lock()
-                    .map_err(|error| EngineError::lock(self.path(), error))?,
-            );
+            self.lock = Some(private.lock().map_err(|error| EngineError::lock(self.path(), error))?);
         }
         Ok(())
     }
@@ -115,9 +93,6 @@ impl Site {
     }
 
     fn refused(&self, source: crate::disk::private::PrivateError) -> EngineError {
-        EngineError::Private {
-            path: self.path(),
-            source,
-        }
+        EngineError::Private { path: self.path(), source }
     }
 }

@@ -45,44 +45,17 @@ pub fn standing(
 ) -> Result<Standing, EngineError> {
     let database = database_id(site.root.path(), other.root.path());
     let path = database_path(opening.state, database);
-    let past = if path.exists() {
-        Past::Unknown
-    } else {
-        past(site, other, &path, opening)?
-    };
-    let mode = if opening.rehearsal {
-        Mode::Rehearsal
-    } else {
-        Mode::Durable
-    };
+    let past = if path.exists() { Past::Unknown } else { past(site, other, &path, opening)? };
+    let mode = if opening.rehearsal { Mode::Rehearsal } else { Mode::Durable };
     let db = open_database(&path, mode, clock::now(), warn)?;
     let known = Meta::of(&db).get(meta::ROOT_ID)?;
-    let root_id = site
-        .marker
-        .as_ref()
-        .map(|marker| marker.id)
-        .filter(|_| past != Past::Copied);
-    let standing = Standing {
-        db,
-        database,
-        root_id,
-        is_new: true,
-        rolled_back: false,
-        generation: 1,
-    };
+    let root_id = site.marker.as_ref().map(|marker| marker.id).filter(|_| past != Past::Copied);
+    let standing = Standing { db, database, root_id, is_new: true, rolled_back: false, generation: 1 };
     match known {
         None => Ok(standing),
         Some(known) => {
-            let name = if let Past::Moved(old) = past {
-                old
-            } else {
-                database
-            };
-            let known = Standing {
-                root_id: Some(known),
-                is_new: false,
-                ..standing
-            };
+            let name = if let Past::Moved(old) = past { old } else { database };
+            let known = Standing { root_id: Some(known), is_new: false, ..standing };
             compare_ages(site, known, name, side, opening, warn)
         }
     }
@@ -104,34 +77,19 @@ fn compare_ages(
     let Some(marker) = &site.marker else {
         // The very first start was stopped before it wrote the marker.
         if pending && ours == 1 {
-            return Ok(Standing {
-                generation: 2,
-                ..standing
-            });
+            return Ok(Standing { generation: 2, ..standing });
         }
         let (entries, empty) = (standing.db.tally().entries, is_empty(&site.root));
-        return Err(EngineError::MarkerLost {
-            path: site.path(),
-            empty,
-            entries,
-            database,
-        });
+        return Err(EngineError::MarkerLost { path: site.path(), empty, entries, database });
     };
     if Some(marker.id) != standing.root_id {
-        return Err(EngineError::RootReplaced {
-            path: site.path(),
-            database,
-        });
+        return Err(EngineError::RootReplaced { path: site.path(), database });
     }
     let theirs = marker.generations.get(&name).copied().unwrap_or(0);
     let is_restored = theirs < ours && !(pending && theirs + 1 == ours);
     if is_restored && opening.force.is_none() {
         let (label, other) = (side.label(), side.other().label());
-        return Err(EngineError::RootRestored {
-            path: site.path(),
-            label,
-            other,
-        });
+        return Err(EngineError::RootRestored { path: site.path(), label, other });
     }
     let rolled_back = theirs > ours;
     if rolled_back {
@@ -140,11 +98,7 @@ fn compare_ages(
             "what is recorded of {root} is older than the root itself; this run deletes nothing there"
         ));
     }
-    Ok(Standing {
-        rolled_back,
-        generation: ours.max(theirs) + 1,
-        ..standing
-    })
+    Ok(Standing { rolled_back, generation: ours.max(theirs) + 1, ..standing })
 }
 
 /// What is known of a root that has a marker but no database under its present path.
@@ -200,19 +154,13 @@ fn stands_at(path: &Path, here: &Root, marker: &Marker) -> bool {
     if (root.dev(), root.ino()) == (here.dev(), here.ino()) {
         return false;
     }
-    let text = Private::open_existing(&root)
-        .ok()
-        .flatten()
-        .and_then(|private| private.read_marker().ok().flatten());
-    text.and_then(|text| Marker::parse(&text).ok())
-        .is_some_and(|found| found.id == marker.id)
+    let text =
+        Private::open_existing(&root).ok().flatten().and_then(|private| private.read_marker().ok().flatten());
+    text.and_then(|text| Marker::parse(&text).ok()).is_some_and(|found| found.id == marker.id)
 }
 
 /// Whether nothing of the user's is in `root`. What cannot be listed does not count as empty.
 pub(crate) fn is_empty(root: &Root) -> bool {
-    let names = root
-        .open_dir(&RelPath::root())
-        .ok()
-        .and_then(|dir| names_in(&dir).ok());
+    let names = root.open_dir(&RelPath::root()).ok().and_then(|dir| names_in(&dir).ok());
     names.is_some_and(|names| names.iter().all(|name| &name[..] == PRIVATE_DIR))
 }

@@ -20,13 +20,7 @@ use crate::store::error::StoreError;
 #[must_use]
 pub fn database_id(own: &Path, other: &Path) -> Id {
     let digest = Digest::of(
-        &[
-            b"csync replica\0",
-            own.as_os_str().as_bytes(),
-            b"\0",
-            other.as_os_str().as_bytes(),
-        ]
-        .concat(),
+        &[b"csync replica\0", own.as_os_str().as_bytes(), b"\0", other.as_os_str().as_bytes()].concat(),
     );
     let mut id = [0; 16];
     id.copy_from_slice(&digest.0[..16]);
@@ -36,9 +30,7 @@ pub fn database_id(own: &Path, other: &Path) -> Id {
 /// Returns where the database called `id` is.
 #[must_use]
 pub fn database_path(state: &Path, id: Id) -> PathBuf {
-    state
-        .join("replicas")
-        .join(format!("{}.db", HEXLOWER.encode(&id)))
+    state.join("replicas").join(format!("{}.db", HEXLOWER.encode(&id)))
 }
 
 /// Returns the ids of all databases in `state`, sorted.
@@ -47,11 +39,7 @@ pub fn database_path(state: &Path, id: Id) -> PathBuf {
 /// The directory cannot be listed.
 pub fn databases(state: &Path) -> Result<Vec<Id>, EngineError> {
     let dir = state.join("replicas");
-    let failed = |source| EngineError::State {
-        doing: "list",
-        path: dir.clone(),
-        source,
-    };
+    let failed = |source| EngineError::State { doing: "list", path: dir.clone(), source };
     let mut ids = Vec::new();
     let entries = match std::fs::read_dir(&dir) {
         Ok(entries) => entries,
@@ -60,10 +48,7 @@ pub fn databases(state: &Path) -> Result<Vec<Id>, EngineError> {
     };
     for entry in entries {
         let name = entry.map_err(failed)?.file_name();
-        let id = name
-            .as_bytes()
-            .strip_suffix(b".db")
-            .and_then(|hex| HEXLOWER.decode(hex).ok());
+        let id = name.as_bytes().strip_suffix(b".db").and_then(|hex| HEXLOWER.decode(hex).ok());
         ids.extend(id.and_then(|id| Id::try_from(id).ok()));
     }
     ids.sort_unstable();
@@ -81,9 +66,7 @@ pub fn sparing_state(scope: &Arc<Scope>, state: &Path, roots: &[&Root]) -> Arc<S
             let (Ok(dir), Ok(top)) = (dir.canonicalize(), root.path().canonicalize()) else {
                 continue;
             };
-            let below = dir
-                .strip_prefix(&top)
-                .map(|below| RelPath::new(below.as_os_str().as_bytes()));
+            let below = dir.strip_prefix(&top).map(|below| RelPath::new(below.as_os_str().as_bytes()));
             if let Ok(Ok(below)) = below
                 && !below.is_root()
             {
@@ -108,10 +91,7 @@ pub fn open_database(
         Ok(db) => Ok(db),
         Err(StoreError::Corrupt { path, detail }) => {
             if mode == Mode::Rehearsal {
-                warn(format!(
-                    "{} is damaged ({detail}); the run would begin anew",
-                    path.display()
-                ));
+                warn(format!("{} is damaged ({detail}); the run would begin anew", path.display()));
                 return Ok(Database::open(&path.with_extension("none"), mode)?);
             }
             set_aside(&path, &detail, now, warn)?;
@@ -145,10 +125,7 @@ pub fn set_aside(
 ///
 /// # Errors
 /// The system refuses.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the state directory is ours, and no synchronised root"
-)]
+#[expect(clippy::disallowed_methods, reason = "the state directory is ours, and no synchronised root")]
 pub fn move_database(from: &Path, to: &Path) -> Result<(), EngineError> {
     let with = |path: &Path, suffix: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -160,11 +137,7 @@ pub fn move_database(from: &Path, to: &Path) -> Result<(), EngineError> {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => {
-                return Err(EngineError::State {
-                    doing: "rename",
-                    path: from.to_owned(),
-                    source,
-                });
+                return Err(EngineError::State { doing: "rename", path: from.to_owned(), source });
             }
         }
     }

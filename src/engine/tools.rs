@@ -24,12 +24,7 @@ impl Tools {
         let kept = Arc::new(me.kept()?);
         Some(Self {
             stage: Stage::new(Arc::clone(&me.root), Arc::clone(private)),
-            apply: Apply::new(
-                Arc::clone(&me.root),
-                Arc::clone(private),
-                kept,
-                me.batch.as_bytes(),
-            ),
+            apply: Apply::new(Arc::clone(&me.root), Arc::clone(private), kept, me.batch.as_bytes()),
         })
     }
 }

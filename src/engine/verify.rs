@@ -46,18 +46,12 @@ pub fn verify(
 ) -> Result<Differences, EngineError> {
     let home = home(path)?;
     let mut differences = Differences::default();
-    let Some((db, database)) = home
-        .open(state)?
-        .into_iter()
-        .zip(home.databases.iter().copied())
-        .next()
+    let Some((db, database)) = home.open(state)?.into_iter().zip(home.databases.iter().copied()).next()
     else {
         return Ok(differences);
     };
-    let root = Root::open(&home.root).map_err(|source| EngineError::Root {
-        path: home.root.clone(),
-        source,
-    })?;
+    let root =
+        Root::open(&home.root).map_err(|source| EngineError::Root { path: home.root.clone(), source })?;
     let scope = sparing_state(scope, state, &[&root]);
     let known = Meta::of(&db);
     let seq = known.get(meta::SEQUENCE)?.unwrap_or(0);
@@ -65,11 +59,8 @@ pub fn verify(
         what: format!("nothing is recorded of {} yet", home.root.display()),
         fix: "run csync sync once",
     })?;
-    let side = if known.get(meta::SIDE)?.as_deref() == Some(Side::Two.label()) {
-        Side::Two
-    } else {
-        Side::One
-    };
+    let side =
+        if known.get(meta::SIDE)?.as_deref() == Some(Side::Two.label()) { Side::Two } else { Side::One };
     let root_id = known.get(meta::ROOT_ID)?.unwrap_or_default();
     let replica = Replica {
         side,
@@ -84,15 +75,7 @@ pub fn verify(
         seq: Cell::new(seq),
         lock: None,
     };
-    let sight = observe(
-        &replica,
-        &Watching {
-            scope,
-            checksum: deep,
-            devices,
-            threads: THREADS,
-        },
-    )?;
+    let sight = observe(&replica, &Watching { scope, checksum: deep, devices, threads: THREADS })?;
     differences.skipped = sight.skipped;
     list(&replica, seq, &home.path, &mut differences)?;
     Ok(differences)
@@ -108,23 +91,14 @@ fn list(
     let mut last: Option<RelPath> = None;
     loop {
         let page = replica.index().changed_since(seq, last.as_ref(), PAGE)?;
-        let wanted = page
-            .iter()
-            .filter(|(at, _)| top.is_root() || at == top || at.is_below(top));
-        differences
-            .items
-            .extend(wanted.map(|(at, record)| match &record.row.state {
-                State::Deleted(stone) => item::deleting(at, stone.content.is_dir()),
-                State::Live(live) => {
-                    let dir = live.content.value.is_dir();
-                    Item {
-                        code: code(live, seq),
-                        path: at.clone(),
-                        dir,
-                        suffix: Vec::new(),
-                    }
-                }
-            }));
+        let wanted = page.iter().filter(|(at, _)| top.is_root() || at == top || at.is_below(top));
+        differences.items.extend(wanted.map(|(at, record)| match &record.row.state {
+            State::Deleted(stone) => item::deleting(at, stone.content.is_dir()),
+            State::Live(live) => {
+                let dir = live.content.value.is_dir();
+                Item { code: code(live, seq), path: at.clone(), dir, suffix: Vec::new() }
+            }
+        }));
         match page.last() {
             Some((at, _)) if page.len() == PAGE => last = Some(at.clone()),
             Some(_) | None => return Ok(()),
@@ -136,9 +110,8 @@ fn list(
 fn code(live: &Live, seq: u64) -> String {
     let flag = |dot: crate::model::version::Dot, letter: char| if dot.counter > seq { letter } else { '.' };
     let letter = live.content.value.kind().letter();
-    let is_new = [live.content.dot, live.mode.dot, live.owner.dot, live.mtime.dot]
-        .iter()
-        .all(|dot| dot.counter > seq);
+    let is_new =
+        [live.content.dot, live.mode.dot, live.owner.dot, live.mtime.dot].iter().all(|dot| dot.counter > seq);
     if is_new {
         return format!(">{letter}+++++++++");
     }

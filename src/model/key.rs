@@ -46,32 +46,23 @@ impl PublicKey {
     /// Says what is wrong: prefix, length, a character, or the checksum.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let letters = text.strip_prefix(KEY_PREFIX).ok_or(KeyError::Prefix)?;
-        if let Some(at) = letters
-            .bytes()
-            .position(|b| !matches!(b, b'a'..=b'z' | b'2'..=b'7'))
-        {
+        if let Some(at) = letters.bytes().position(|b| !matches!(b, b'a'..=b'z' | b'2'..=b'7')) {
             return Err(KeyError::Alphabet(KEY_PREFIX.len() + at + 1));
         }
         if letters.len() != KEY_LETTERS {
             return Err(KeyError::Length(letters.len()));
         }
-        let bytes = BASE32_NOPAD
-            .decode(letters.to_ascii_uppercase().as_bytes())
-            .map_err(|error| match error.kind {
-                DecodeKind::Trailing => KeyError::Checksum,
-                DecodeKind::Length | DecodeKind::Padding => KeyError::Length(letters.len()),
-                DecodeKind::Symbol => KeyError::Alphabet(KEY_PREFIX.len() + error.position + 1),
+        let bytes =
+            BASE32_NOPAD.decode(letters.to_ascii_uppercase().as_bytes()).map_err(|error| {
+                match error.kind {
+                    DecodeKind::Trailing => KeyError::Checksum,
+                    DecodeKind::Length | DecodeKind::Padding => KeyError::Length(letters.len()),
+                    DecodeKind::Symbol => KeyError::Alphabet(KEY_PREFIX.len() + error.position + 1),
+                }
             })?;
         let (key, checksum) = bytes.split_at(bytes.len().saturating_sub(CHECKSUM_BYTES));
-        let key = Self(
-            key.try_into()
-                .map_err(|_wrong_length| KeyError::Length(letters.len()))?,
-        );
-        if checksum == key.checksum() {
-            Ok(key)
-        } else {
-            Err(KeyError::Checksum)
-        }
+        let key = Self(key.try_into().map_err(|_wrong_length| KeyError::Length(letters.len()))?);
+        if checksum == key.checksum() { Ok(key) } else { Err(KeyError::Checksum) }
     }
 
     fn checksum(&self) -> [u8; CHECKSUM_BYTES] {
@@ -83,11 +74,7 @@ impl PublicKey {
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [&self.0[..], &self.checksum()].concat();
-        write!(
-            f,
-            "{KEY_PREFIX}{}",
-            BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
-        )
+        write!(f, "{KEY_PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
     }
 }
 
@@ -103,11 +90,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_key_is_that_key() {
-        for key in [
-            PublicKey([0; 32]),
-            PublicKey([255; 32]),
-            PublicKey(Digest::of(b"x").0),
-        ] {
+        for key in [PublicKey([0; 32]), PublicKey([255; 32]), PublicKey(Digest::of(b"x").0)] {
             let text = key.to_string();
             assert_eq!(text.len(), KEY_PREFIX.len() + KEY_LETTERS);
             assert_eq!(PublicKey::parse(&text), Ok(key));
@@ -120,26 +103,15 @@ mod tests {
         for at in KEY_PREFIX.len()..text.len() {
             let mut typed = text.clone().into_bytes();
             typed[at] = if typed[at] == b'a' { b'b' } else { b'a' };
-            assert!(
-                PublicKey::parse(&String::from_utf8(typed).unwrap()).is_err(),
-                "letter {at}"
-            );
+            assert!(PublicKey::parse(&String::from_utf8(typed).unwrap()).is_err(), "letter {at}");
         }
         for (case, typed, error) in [
             ("short", text[..50].to_owned(), KeyError::Length(45)),
             ("long", format!("{text}a"), KeyError::Length(56)),
             ("no prefix", text[5..].to_owned(), KeyError::Prefix),
-            (
-                "upper case",
-                text.to_ascii_uppercase().replace("CSK1", "csk1"),
-                KeyError::Alphabet(6),
-            ),
+            ("upper case", text.to_ascii_uppercase().replace("CSK1", "csk1"), KeyError::Alphabet(6)),
             ("digit 8", format!("csk1:8{}", &text[6..]), KeyError::Alphabet(6)),
-            (
-                "not ASCII",
-                format!("csk1:\u{e4}{}", &text[6..]),
-                KeyError::Alphabet(6),
-            ),
+            ("not ASCII", format!("csk1:\u{e4}{}", &text[6..]), KeyError::Alphabet(6)),
         ] {
             let shown = PublicKey::parse(&typed);
             if case == "upper case" {

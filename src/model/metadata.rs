@@ -15,10 +15,7 @@ impl Timestamp {
     /// Returns the moment `secs` seconds and `nanos` nanoseconds after the epoch; `nanos` is capped below 10^9.
     #[must_use]
     pub fn new(secs: i64, nanos: u32) -> Self {
-        Self {
-            secs,
-            nanos: nanos.min(999_999_999),
-        }
+        Self { secs, nanos: nanos.min(999_999_999) }
     }
 
     /// Whether `self`, seen on a file system that may store coarser stamps, is `other`.

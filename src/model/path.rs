@@ -111,11 +111,7 @@ impl RelPath {
     /// Returns the number of components; 0 for the root.
     #[must_use]
     pub fn depth(&self) -> usize {
-        if self.is_root() {
-            0
-        } else {
-            self.0.iter().filter(|b| **b == b'/').count() + 1
-        }
+        if self.is_root() { 0 } else { self.0.iter().filter(|b| **b == b'/').count() + 1 }
     }
 
     /// Returns the last component; empty for the root.
@@ -137,9 +133,7 @@ impl RelPath {
 
     /// Returns every proper ancestor below the root, outermost first: for `a/b/c`, `a` and `a/b`.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
-        (0..self.0.len())
-            .filter(|at| self.0[*at] == b'/')
-            .map(|at| Self(self.0[..at].into()))
+        (0..self.0.len()).filter(|at| self.0[*at] == b'/').map(|at| Self(self.0[..at].into()))
     }
 
     /// Whether `self` lies strictly below `ancestor`.
@@ -157,11 +151,7 @@ impl RelPath {
         if !self.is_below(ancestor) {
             return None;
         }
-        let start = if ancestor.is_root() {
-            0
-        } else {
-            ancestor.0.len() + 1
-        };
+        let start = if ancestor.is_root() { 0 } else { ancestor.0.len() + 1 };
         Some(Self(self.0[start..].into()))
     }
 
@@ -216,11 +206,8 @@ pub fn check_name(name: &[u8]) -> Result<(), PathError> {
 impl Ord for RelPath {
     fn cmp(&self, other: &Self) -> Ordering {
         let shared = self.0.iter().zip(&other.0).take_while(|(a, b)| a == b).count();
-        let rank = |bytes: &[u8]| {
-            bytes
-                .get(shared)
-                .map_or(-1, |b| if *b == b'/' { 0 } else { i32::from(*b) })
-        };
+        let rank =
+            |bytes: &[u8]| bytes.get(shared).map_or(-1, |b| if *b == b'/' { 0 } else { i32::from(*b) });
         rank(&self.0).cmp(&rank(&other.0))
     }
 }
@@ -271,10 +258,7 @@ pub fn escape(bytes: &[u8]) -> String {
             write!(text, "\\#{b:03o}").ok();
         }
     }
-    if bytes
-        .windows(5)
-        .any(|w| w.starts_with(b"\\#") && w[2..].iter().all(u8::is_ascii_digit))
-    {
+    if bytes.windows(5).any(|w| w.starts_with(b"\\#") && w[2..].iter().all(u8::is_ascii_digit)) {
         return escape_literal(bytes);
     }
     text
@@ -347,10 +331,7 @@ mod tests {
         assert!(!path("ab").is_below(&path("a")));
         assert!(path("a").is_below(&RelPath::root()));
         assert_eq!(path("a/b/c").strip(&path("a")), Some(path("b/c")));
-        assert_eq!(
-            path("a/b/c").ancestors().collect::<Vec<_>>(),
-            [path("a"), path("a/b")]
-        );
+        assert_eq!(path("a/b/c").ancestors().collect::<Vec<_>>(), [path("a"), path("a/b")]);
         assert_eq!(path("a/b").parent(), Some(path("a")));
         assert_eq!(path("a").parent(), Some(RelPath::root()));
         assert_eq!(path("a").append(&path("b/c")), Ok(path("a/b/c")));
@@ -360,10 +341,7 @@ mod tests {
     fn shown_names_cannot_steer_a_terminal() {
         assert_eq!(escape(b"a\nb\x1b[2J"), "a\\#012b\\#033[2J");
         assert_eq!(escape(b"caf\xe9"), "caf\\#351");
-        assert_eq!(
-            escape("cafe\u{301} \u{202e}".as_bytes()),
-            "cafe\u{301} \\#342\\#200\\#256"
-        );
+        assert_eq!(escape("cafe\u{301} \u{202e}".as_bytes()), "cafe\u{301} \\#342\\#200\\#256");
         assert_eq!(escape(b"a\\#012"), "a\\#134#012");
         assert_eq!(escape(b"plain \\ name"), "plain \\ name");
     }

@@ -140,11 +140,7 @@ impl Live {
     /// Returns mode, owner and modification time together.
     #[must_use]
     pub fn attributes(&self) -> Attributes {
-        Attributes {
-            mode: self.mode.value,
-            owner: self.owner.value,
-            mtime: self.mtime.value,
-        }
+        Attributes { mode: self.mode.value, owner: self.owner.value, mtime: self.mtime.value }
     }
 
     /// Returns an entry all of whose values were set by `dot`.
@@ -153,18 +149,9 @@ impl Live {
         Self {
             content: Stamped { value: content, dot },
             recorded,
-            mode: Stamped {
-                value: attributes.mode,
-                dot,
-            },
-            owner: Stamped {
-                value: attributes.owner,
-                dot,
-            },
-            mtime: Stamped {
-                value: attributes.mtime,
-                dot,
-            },
+            mode: Stamped { value: attributes.mode, dot },
+            owner: Stamped { value: attributes.owner, dot },
+            mtime: Stamped { value: attributes.mtime, dot },
             moved_from: None,
         }
     }

@@ -75,9 +75,7 @@ impl VersionVector {
     /// Returns the counter known for `replica`, 0 if none.
     #[must_use]
     pub fn get(&self, replica: ReplicaId) -> u64 {
-        self.0
-            .binary_search_by_key(&replica, |slot| slot.0)
-            .map_or(0, |at| self.0[at].1)
+        self.0.binary_search_by_key(&replica, |slot| slot.0).map_or(0, |at| self.0[at].1)
     }
 
     /// Whether `dot` is known here.
@@ -108,10 +106,7 @@ impl VersionVector {
     pub fn merged(&self, other: &Self) -> Self {
         let mut merged = self.clone();
         for (replica, counter) in &other.0 {
-            merged.raise(Dot {
-                replica: *replica,
-                counter: *counter,
-            });
+            merged.raise(Dot { replica: *replica, counter: *counter });
         }
         merged
     }
@@ -129,10 +124,7 @@ impl VersionVector {
 
     /// Returns the slots, sorted by replica.
     pub fn slots(&self) -> impl ExactSizeIterator<Item = Dot> + '_ {
-        self.0.iter().map(|(replica, counter)| Dot {
-            replica: *replica,
-            counter: *counter,
-        })
+        self.0.iter().map(|(replica, counter)| Dot { replica: *replica, counter: *counter })
     }
 }
 
@@ -146,8 +138,6 @@ impl FromIterator<Dot> for VersionVector {
 
 impl fmt::Debug for VersionVector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.0.iter().map(|(id, n)| (id, n)))
-            .finish()
+        f.debug_map().entries(self.0.iter().map(|(id, n)| (id, n))).finish()
     }
 }

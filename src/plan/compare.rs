@@ -86,11 +86,7 @@ pub fn decide(wanted: &Wanted, there: Option<&Stat>, criteria: &Criteria) -> Dec
         return Decision::Do(Action::Leave);
     }
     let Some(there) = there else {
-        return Decision::Do(if criteria.existing {
-            Action::Leave
-        } else {
-            Action::Create
-        });
+        return Decision::Do(if criteria.existing { Action::Leave } else { Action::Create });
     };
     let both_dirs = here.kind == Kind::Dir && there.kind == Kind::Dir;
     if criteria.ignore_existing && !both_dirs {
@@ -173,37 +169,15 @@ mod tests {
     use crate::model::metadata::{Owner, Timestamp};
 
     fn stat(kind: Kind, size: u64, secs: i64, nanos: u32) -> Stat {
-        let attributes = Attributes {
-            mode: 0o644,
-            owner: Owner::default(),
-            mtime: Timestamp::new(secs, nanos),
-        };
+        let attributes =
+            Attributes { mode: 0o644, owner: Owner::default(), mtime: Timestamp::new(secs, nanos) };
         let zero = Timestamp::default();
-        Stat {
-            kind,
-            attributes,
-            size,
-            ctime: zero,
-            ino: 1,
-            dev: 1,
-            links: 1,
-            rdev: 0,
-        }
+        Stat { kind, attributes, size, ctime: zero, ino: 1, dev: 1, links: 1, rdev: 0 }
     }
 
     fn wanted(stat: Stat) -> Wanted {
-        let carried = Carried {
-            perms: true,
-            times: true,
-            dir_times: true,
-            owner: true,
-            group: true,
-        };
-        Wanted {
-            stat,
-            attributes: stat.attributes,
-            carried,
-        }
+        let carried = Carried { perms: true, times: true, dir_times: true, owner: true, group: true };
+        Wanted { stat, attributes: stat.attributes, carried }
     }
 
     #[test]
@@ -221,41 +195,11 @@ mod tests {
             ("same", file(1, 1), Some(file(1, 1)), plain, Attributes),
             ("other size", file(1, 1), Some(file(2, 1)), plain, Update),
             ("other time", file(1, 1), Some(file(1, 2)), plain, Update),
-            (
-                "cut time",
-                file(1, 1),
-                Some(stat(Kind::File, 1, 1, 0)),
-                plain,
-                Attributes,
-            ),
-            (
-                "other nanoseconds",
-                file(1, 1),
-                Some(stat(Kind::File, 1, 1, 501)),
-                plain,
-                Update,
-            ),
-            (
-                "other kind",
-                file(1, 1),
-                Some(stat(Kind::Dir, 1, 1, 0)),
-                plain,
-                Replace,
-            ),
-            (
-                "-u, newer there",
-                file(2, 1),
-                Some(file(1, 2)),
-                with(|c| c.update = true),
-                Leave,
-            ),
-            (
-                "-u, older there",
-                file(2, 3),
-                Some(file(1, 2)),
-                with(|c| c.update = true),
-                Update,
-            ),
+            ("cut time", file(1, 1), Some(stat(Kind::File, 1, 1, 0)), plain, Attributes),
+            ("other nanoseconds", file(1, 1), Some(stat(Kind::File, 1, 1, 501)), plain, Update),
+            ("other kind", file(1, 1), Some(stat(Kind::Dir, 1, 1, 0)), plain, Replace),
+            ("-u, newer there", file(2, 1), Some(file(1, 2)), with(|c| c.update = true), Leave),
+            ("-u, older there", file(2, 3), Some(file(1, 2)), with(|c| c.update = true), Update),
             (
                 "-u, other kind",
                 file(2, 1),
@@ -263,84 +207,29 @@ mod tests {
                 with(|c| c.update = true),
                 Replace,
             ),
-            (
-                "-I",
-                file(1, 1),
-                Some(file(1, 1)),
-                with(|c| c.ignore_times = true),
-                Update,
-            ),
-            (
-                "--size-only",
-                file(1, 1),
-                Some(file(1, 9)),
-                with(|c| c.size_only = true),
-                Attributes,
-            ),
-            (
-                "--existing, new",
-                file(1, 1),
-                None,
-                with(|c| c.existing = true),
-                Leave,
-            ),
-            (
-                "--ignore-existing",
-                file(1, 1),
-                Some(file(2, 1)),
-                with(|c| c.ignore_existing = true),
-                Leave,
-            ),
-            (
-                "too large",
-                file(9, 1),
-                None,
-                with(|c| c.max_size = Some(8)),
-                Leave,
-            ),
-            (
-                "too small",
-                file(1, 1),
-                None,
-                with(|c| c.min_size = Some(2)),
-                Leave,
-            ),
-            (
-                "-c, other size",
-                file(1, 1),
-                Some(file(2, 1)),
-                with(|c| c.checksum = true),
-                Update,
-            ),
+            ("-I", file(1, 1), Some(file(1, 1)), with(|c| c.ignore_times = true), Update),
+            ("--size-only", file(1, 1), Some(file(1, 9)), with(|c| c.size_only = true), Attributes),
+            ("--existing, new", file(1, 1), None, with(|c| c.existing = true), Leave),
+            ("--ignore-existing", file(1, 1), Some(file(2, 1)), with(|c| c.ignore_existing = true), Leave),
+            ("too large", file(9, 1), None, with(|c| c.max_size = Some(8)), Leave),
+            ("too small", file(1, 1), None, with(|c| c.min_size = Some(2)), Leave),
+            ("-c, other size", file(1, 1), Some(file(2, 1)), with(|c| c.checksum = true), Update),
         ] {
-            assert_eq!(
-                decide(&wanted(here), there.as_ref(), &criteria),
-                Decision::Do(action),
-                "{case}"
-            );
+            assert_eq!(decide(&wanted(here), there.as_ref(), &criteria), Decision::Do(action), "{case}");
         }
     }
 
     #[test]
     fn contents_are_asked_for_where_only_they_can_tell() {
-        let checksum = Criteria {
-            checksum: true,
-            ..Criteria::default()
-        };
+        let checksum = Criteria { checksum: true, ..Criteria::default() };
         let (file, link) = (stat(Kind::File, 1, 1, 0), stat(Kind::Symlink, 1, 1, 0));
         assert_eq!(
             decide(&wanted(file), Some(&stat(Kind::File, 1, 2, 0)), &checksum),
             Decision::CompareContent
         );
-        assert_eq!(
-            decide(&wanted(link), Some(&link), &Criteria::default()),
-            Decision::CompareContent
-        );
+        assert_eq!(decide(&wanted(link), Some(&link), &Criteria::default()), Decision::CompareContent);
         let longer = stat(Kind::Symlink, 2, 1, 0);
-        assert_eq!(
-            decide(&wanted(link), Some(&longer), &Criteria::default()),
-            Decision::Do(Action::Update)
-        );
+        assert_eq!(decide(&wanted(link), Some(&longer), &Criteria::default()), Decision::Do(Action::Update));
     }
 
     #[test]
@@ -350,22 +239,11 @@ mod tests {
         there.attributes.mode = 0o700;
         there.attributes.owner = Owner { uid: 1, gid: 1 };
         let mut wanted = wanted(here);
-        let all = Differing {
-            perms: true,
-            time: true,
-            owner: true,
-            group: true,
-        };
+        let all = Differing { perms: true, time: true, owner: true, group: true };
         assert_eq!(wanted.differs_from(&there), all);
         wanted.carried.dir_times = false;
         assert_eq!(wanted.differs_from(&there), Differing { time: false, ..all });
-        wanted.carried = Carried {
-            perms: false,
-            times: false,
-            dir_times: true,
-            owner: false,
-            group: false,
-        };
+        wanted.carried = Carried { perms: false, times: false, dir_times: true, owner: false, group: false };
         assert!(!wanted.differs_from(&there).any());
     }
 }

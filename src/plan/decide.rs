@@ -132,28 +132,13 @@ impl Decider {
             return Merged::Row(Box::new(theirs.clone()));
         };
         debug_assert!(!path.is_root(), "the root itself has no row");
-        let ours = Held {
-            row: ours,
-            side: self.side,
-        };
-        merge(
-            ours,
-            Held {
-                row: theirs,
-                side: self.side.other(),
-            },
-            self.policy,
-        )
+        let ours = Held { row: ours, side: self.side };
+        merge(ours, Held { row: theirs, side: self.side.other() }, self.policy)
     }
 
     fn settle(&self, path: &RelPath, ours: Option<&Row>, row: Row, lost: Option<Loser>) -> Settled {
         let step = step(ours, &row, Source::Peer(path.clone()));
-        Settled {
-            path: path.clone(),
-            row,
-            step,
-            lost,
-        }
+        Settled { path: path.clone(), row, step, lost }
     }
 
     /// Content of a renamed or copied file that we hold ourselves, under the path it came from.
@@ -164,9 +149,7 @@ impl Decider {
         let Some(row) = index.ours(&origin.path)? else {
             return Ok(None);
         };
-        let same = row
-            .live()
-            .is_some_and(|old| old.content.value == live.content.value);
+        let same = row.live().is_some_and(|old| old.content.value == live.content.value);
         Ok((same && !live.content.value.is_dir()).then(|| Source::Ours(origin.path.clone())))
     }
 
@@ -210,14 +193,10 @@ impl Decider {
     /// otherwise. A content of either that is no directory is kept as a loser.
     #[must_use]
     pub fn revive(&self, path: &RelPath, ours: Option<&Row>, theirs: Option<&Row>, counter: u64) -> Settled {
-        let dot = Dot {
-            replica: self.me,
-            counter,
-        };
+        let dot = Dot { replica: self.me, counter };
         let rows = || ours.into_iter().chain(theirs);
-        let mut vector = rows().fold(crate::model::version::VersionVector::new(), |v, row| {
-            v.merged(&row.vector)
-        });
+        let mut vector =
+            rows().fold(crate::model::version::VersionVector::new(), |v, row| v.merged(&row.vector));
         vector.raise(dot);
         let attributes = rows()
             .find_map(|row| match &row.state {
@@ -225,16 +204,11 @@ impl Decider {
                 State::Live(live) if live.content.value.is_dir() => Some(live.attributes()),
                 State::Deleted(_) | State::Live(_) => None,
             })
-            .unwrap_or(crate::model::metadata::Attributes {
-                mode: 0o755,
-                ..Default::default()
-            });
+            .unwrap_or(crate::model::metadata::Attributes { mode: 0o755, ..Default::default() });
         let mut losers = Vec::new();
         let mut lost = None;
         for row in rows() {
-            row.losers
-                .iter()
-                .for_each(|loser| add_loser(&mut losers, loser.clone()));
+            row.losers.iter().for_each(|loser| add_loser(&mut losers, loser.clone()));
             if let Some(live) = row.live().filter(|live| !live.content.value.is_dir()) {
                 let loser = Loser {
                     dot: live.content.dot,
@@ -247,18 +221,9 @@ impl Decider {
             }
         }
         let live = Live::new(Content::Dir, attributes, dot, self.now);
-        let row = Row {
-            vector,
-            state: State::Live(live),
-            losers,
-        };
+        let row = Row { vector, state: State::Live(live), losers };
         let step = step(ours, &row, Source::Peer(path.clone()));
-        Settled {
-            path: path.clone(),
-            row,
-            step,
-            lost,
-        }
+        Settled { path: path.clone(), row, step, lost }
     }
 }
 

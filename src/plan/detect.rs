@@ -97,48 +97,24 @@ fn is_racy(seen: &Seen) -> bool {
 /// the peer is that row and no edit (S8).
 #[must_use]
 pub fn present(known: Known<'_>, stat: &Stat, content: &Content, context: &Context, next: u64) -> Change {
-    let seen = Some(Seen {
-        stat: *stat,
-        at: context.now,
-    });
-    let dot = Dot {
-        replica: context.me,
-        counter: next,
-    };
+    let seen = Some(Seen { stat: *stat, at: context.now });
+    let dot = Dot { replica: context.me, counter: next };
     let recorded = known.record.and_then(|record| Some((record, record.row.live()?)));
     let same = recorded.is_some_and(|(_, live)| live.content.value == *content);
     if !same && let Some(row) = adopt(known, context, |row| holds(row, content)) {
-        return Change::Adopted(Box::new(Record {
-            row,
-            seq: next,
-            seen,
-            residue: false,
-        }));
+        return Change::Adopted(Box::new(Record { row, seq: next, seen, residue: false }));
     }
     let Some((record, live)) = recorded else {
         let is_residue = known.record.is_some_and(|record| record.residue) && content.is_dir();
         if is_residue {
             return Change::None;
         }
-        let mut vector = known
-            .record
-            .map_or_else(VersionVector::new, |record| record.row.vector.clone());
-        let losers = known
-            .record
-            .map_or_else(Vec::new, |record| record.row.losers.clone());
+        let mut vector = known.record.map_or_else(VersionVector::new, |record| record.row.vector.clone());
+        let losers = known.record.map_or_else(Vec::new, |record| record.row.losers.clone());
         vector.raise(dot);
         let live = Live::new(content.clone(), stat.attributes, dot, context.now);
-        let row = Row {
-            vector,
-            state: State::Live(live),
-            losers,
-        };
-        return Change::Revision(Box::new(Record {
-            row,
-            seq: next,
-            seen,
-            residue: false,
-        }));
+        let row = Row { vector, state: State::Live(live), losers };
+        return Change::Revision(Box::new(Record { row, seq: next, seen, residue: false }));
     };
     // What could not be applied to one kind of thing says nothing about another kind.
     let seen_before = record.seen.filter(|seen| seen.stat.kind == content.kind());
@@ -148,18 +124,10 @@ pub fn present(known: Known<'_>, stat: &Stat, content: &Content, context: &Conte
             let mut row = record.row.clone();
             row.vector.raise(dot);
             row.state = State::Live(live);
-            Change::Revision(Box::new(Record {
-                row,
-                seq: next,
-                seen,
-                residue: false,
-            }))
+            Change::Revision(Box::new(Record { row, seq: next, seen, residue: false }))
         }
         None if record.seen == seen => Change::None,
-        None => Change::Refresh(Box::new(Record {
-            seen,
-            ..record.clone()
-        })),
+        None => Change::Refresh(Box::new(Record { seen, ..record.clone() })),
     }
 }
 
@@ -171,35 +139,19 @@ pub fn absent(known: Known<'_>, context: &Context, next: u64) -> Change {
     };
     let State::Live(live) = &record.row.state else {
         return if record.residue {
-            Change::Refresh(Box::new(Record {
-                residue: false,
-                ..record.clone()
-            }))
+            Change::Refresh(Box::new(Record { residue: false, ..record.clone() }))
         } else {
             Change::None
         };
     };
     if let Some(row) = adopt(known, context, |row| row.live().is_none()) {
-        return Change::Revision(Box::new(Record {
-            row,
-            seq: next,
-            seen: None,
-            residue: false,
-        }));
+        return Change::Revision(Box::new(Record { row, seq: next, seen: None, residue: false }));
     }
     if context.no_deletes {
         return Change::Forget;
     }
     Change::Revision(Box::new(Record {
-        row: buried(
-            &record.row,
-            live,
-            Dot {
-                replica: context.me,
-                counter: next,
-            },
-            context.now,
-        ),
+        row: buried(&record.row, live, Dot { replica: context.me, counter: next }, context.now),
         seq: next,
         seen: None,
         residue: false,
@@ -218,11 +170,7 @@ pub fn buried(row: &Row, live: &Live, dot: Dot, now: Timestamp) -> Row {
         attributes: live.attributes(),
         moved_to: None,
     };
-    Row {
-        vector,
-        state: State::Deleted(stone),
-        losers: row.losers.clone(),
-    }
+    Row { vector, state: State::Deleted(stone), losers: row.losers.clone() }
 }
 
 /// The row that results if the disk shows that the peer's pending row was applied already.
@@ -232,18 +180,8 @@ fn adopt(known: Known<'_>, context: &Context, applied: impl Fn(&Row) -> bool) ->
         return Some(pending.clone());
     };
     let theirs = context.side.other();
-    let ours = Held {
-        row: &record.row,
-        side: context.side,
-    };
-    match merge(
-        ours,
-        Held {
-            row: pending,
-            side: theirs,
-        },
-        Policy::Prefer(theirs),
-    ) {
+    let ours = Held { row: &record.row, side: context.side };
+    match merge(ours, Held { row: pending, side: theirs }, Policy::Prefer(theirs)) {
         Merged::Row(row) | Merged::Conflict(row, _) if applied(&row) => Some(*row),
         Merged::Row(_) | Merged::Conflict(..) | Merged::Known | Merged::Undecided => None,
     }
@@ -265,19 +203,13 @@ fn edited(
     let mut edited = live.clone();
     let mut changed = false;
     if live.content.value != *content {
-        edited.content = Stamped {
-            value: content.clone(),
-            dot,
-        };
+        edited.content = Stamped { value: content.clone(), dot };
         edited.recorded = now;
         edited.moved_from = None;
         changed = true;
     }
     if old.owner != new.owner {
-        edited.owner = Stamped {
-            value: new.owner,
-            dot,
-        };
+        edited.owner = Stamped { value: new.owner, dot };
         changed = true;
     }
     let kind = content.kind();
@@ -286,10 +218,7 @@ fn edited(
         changed = true;
     }
     if old.mtime != new.mtime && kind == Kind::File {
-        edited.mtime = Stamped {
-            value: new.mtime,
-            dot,
-        };
+        edited.mtime = Stamped { value: new.mtime, dot };
         changed = true;
     }
     changed.then_some(edited)

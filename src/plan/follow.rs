@@ -31,9 +31,7 @@ impl Decider {
             if ours.is_none_or(|row| row.live().is_none() && unknown(row))
                 && let Some(to) = self.moved_parent(path, live, index)?
             {
-                return Ok(Some(
-                    self.creation_follows(path, ours, theirs, live, &to, index, next)?,
-                ));
+                return Ok(Some(self.creation_follows(path, ours, theirs, live, &to, index, next)?));
             }
         }
         if let (Some(ours_row), Some(stone)) = (ours, theirs.tombstone())
@@ -69,18 +67,9 @@ impl Decider {
             return Ok(None);
         };
         let moved_as = old.tombstone().map(|stone| &stone.content);
-        let dot = Dot {
-            replica: self.me,
-            counter: next + 1,
-        };
-        let origin = Origin {
-            path: path.clone(),
-            vector: theirs.vector.clone(),
-        };
-        let edit = Live {
-            moved_from: Some(origin),
-            ..restamped(live, dot)
-        };
+        let dot = Dot { replica: self.me, counter: next + 1 };
+        let origin = Origin { path: path.clone(), vector: theirs.vector.clone() };
+        let edit = Live { moved_from: Some(origin), ..restamped(live, dot) };
         let base = if moved_as == Some(&there.content.value) {
             target.vector.clone()
         } else {
@@ -89,14 +78,8 @@ impl Decider {
         };
         let merged = self.edited(&target, edit, base, dot);
         let mut vector = old.vector.merged(&theirs.vector);
-        vector.raise(Dot {
-            replica: self.me,
-            counter: next,
-        });
-        let buried = Row {
-            vector,
-            ..old.clone()
-        };
+        vector.raise(Dot { replica: self.me, counter: next });
+        let buried = Row { vector, ..old.clone() };
         let (row, lost) = match merged {
             Merged::Row(row) => (*row, None),
             Merged::Conflict(row, lost) => (*row, Some(*lost)),
@@ -104,18 +87,8 @@ impl Decider {
         };
         let step = step(Some(&target), &row, Source::Peer(path.clone()));
         Ok(Some(vec![
-            Settled {
-                path: path.clone(),
-                row: buried,
-                step: Step::Nothing,
-                lost: None,
-            },
-            Settled {
-                path: to.clone(),
-                row,
-                step,
-                lost: lost.map(|lost| at_writer(lost, dot, path)),
-            },
+            Settled { path: path.clone(), row: buried, step: Step::Nothing, lost: None },
+            Settled { path: to.clone(), row, step, lost: lost.map(|lost| at_writer(lost, dot, path)) },
         ]))
     }
 
@@ -123,28 +96,10 @@ impl Decider {
     fn edited(&self, target: &Row, edit: Live, base: VersionVector, dot: Dot) -> Merged {
         let mut vector = base;
         vector.raise(dot);
-        let losers = if vector.covers_all(&target.vector) {
-            target.losers.clone()
-        } else {
-            Vec::new()
-        };
-        let edit = Row {
-            vector,
-            state: State::Live(edit),
-            losers,
-        };
-        let ours = Held {
-            row: target,
-            side: self.side,
-        };
-        merge(
-            ours,
-            Held {
-                row: &edit,
-                side: self.side.other(),
-            },
-            self.policy,
-        )
+        let losers = if vector.covers_all(&target.vector) { target.losers.clone() } else { Vec::new() };
+        let edit = Row { vector, state: State::Live(edit), losers };
+        let ours = Held { row: target, side: self.side };
+        merge(ours, Held { row: &edit, side: self.side.other() }, self.policy)
     }
 
     /// We edited what the peer renamed: our content goes to the new path, if the peer still has it there.
@@ -176,48 +131,18 @@ impl Decider {
         }
         let mut all = self.revive_parents(to, index, next)?;
         let counter = next + u64::try_from(all.len()).unwrap_or(u64::MAX);
-        let dot = Dot {
-            replica: self.me,
-            counter,
-        };
+        let dot = Dot { replica: self.me, counter };
         let mut vector = target.vector.clone();
         vector.raise(dot);
-        let origin = Origin {
-            path: path.clone(),
-            vector: ours.vector.clone(),
-        };
-        let moved = Live {
-            moved_from: Some(origin),
-            ..restamped(live, dot)
-        };
-        let row = Row {
-            vector,
-            state: State::Live(moved),
-            losers: target.losers.clone(),
-        };
+        let origin = Origin { path: path.clone(), vector: ours.vector.clone() };
+        let moved = Live { moved_from: Some(origin), ..restamped(live, dot) };
+        let row = Row { vector, state: State::Live(moved), losers: target.losers.clone() };
         let step = step(index.ours(to)?.as_ref(), &row, Source::Ours(path.clone()));
-        all.push(Settled {
-            path: to.clone(),
-            row,
-            step,
-            lost: None,
-        });
+        all.push(Settled { path: to.clone(), row, step, lost: None });
         let mut vector = ours.vector.merged(&theirs.vector);
-        vector.raise(Dot {
-            replica: self.me,
-            counter: counter + 1,
-        });
-        let gone = Row {
-            vector,
-            state: State::Deleted(stone.clone()),
-            losers: ours.losers.clone(),
-        };
-        all.push(Settled {
-            path: path.clone(),
-            row: gone,
-            step: Step::Remove,
-            lost: None,
-        });
+        vector.raise(Dot { replica: self.me, counter: counter + 1 });
+        let gone = Row { vector, state: State::Deleted(stone.clone()), losers: ours.losers.clone() };
+        all.push(Settled { path: path.clone(), row: gone, step: Step::Remove, lost: None });
         Ok(Some(all))
     }
 
@@ -263,40 +188,19 @@ impl Decider {
         let mut all = self.revive_parents(to, index, next)?;
         let counter = |all: &Vec<Settled>| next + u64::try_from(all.len()).unwrap_or(u64::MAX);
         let there = index.ours(to)?;
-        let dot = Dot {
-            replica: self.me,
-            counter: counter(&all),
-        };
-        let origin = Origin {
-            path: path.clone(),
-            vector: theirs.vector.clone(),
-        };
-        let created = Live {
-            moved_from: Some(origin),
-            ..restamped(live, dot)
-        };
+        let dot = Dot { replica: self.me, counter: counter(&all) };
+        let origin = Origin { path: path.clone(), vector: theirs.vector.clone() };
+        let created = Live { moved_from: Some(origin), ..restamped(live, dot) };
         let vector = VersionVector::of(dot);
-        let created = Row {
-            vector,
-            state: State::Live(created),
-            losers: Vec::new(),
-        };
+        let created = Row { vector, state: State::Live(created), losers: Vec::new() };
         let (row, lost) = match self.merged(to, there.as_ref(), &created) {
             Merged::Row(row) => (*row, None),
             Merged::Conflict(row, lost) => (*row, Some(at_writer(*lost, dot, path))),
             Merged::Known | Merged::Undecided => (there.clone().unwrap_or(created), None),
         };
         let step = step(there.as_ref(), &row, Source::Peer(path.clone()));
-        all.push(Settled {
-            path: to.clone(),
-            row,
-            step,
-            lost,
-        });
-        let dot = Dot {
-            replica: self.me,
-            counter: counter(&all),
-        };
+        all.push(Settled { path: to.clone(), row, step, lost });
+        let dot = Dot { replica: self.me, counter: counter(&all) };
         let base = Row {
             vector: ours.map_or_else(|| theirs.vector.clone(), |row| row.vector.merged(&theirs.vector)),
             ..theirs.clone()
@@ -305,35 +209,18 @@ impl Decider {
         if let State::Deleted(Tombstone { moved_to, .. }) = &mut gone.state {
             *moved_to = Some(to.clone());
         }
-        all.push(Settled {
-            path: path.clone(),
-            row: gone,
-            step: Step::Nothing,
-            lost: None,
-        });
+        all.push(Settled { path: path.clone(), row: gone, step: Step::Nothing, lost: None });
         Ok(all)
     }
 }
 
 fn restamped(live: &Live, dot: Dot) -> Live {
     Live {
-        content: Stamped {
-            value: live.content.value.clone(),
-            dot,
-        },
+        content: Stamped { value: live.content.value.clone(), dot },
         recorded: live.recorded,
-        mode: Stamped {
-            value: live.mode.value,
-            dot,
-        },
-        owner: Stamped {
-            value: live.owner.value,
-            dot,
-        },
-        mtime: Stamped {
-            value: live.mtime.value,
-            dot,
-        },
+        mode: Stamped { value: live.mode.value, dot },
+        owner: Stamped { value: live.owner.value, dot },
+        mtime: Stamped { value: live.mtime.value, dot },
         moved_from: None,
     }
 }
@@ -352,12 +239,5 @@ fn written_after(live: &Live, stone: &Tombstone) -> bool {
 
 /// Says where the peer has the content that `dot` brings here, if that is what lost.
 fn at_writer(lost: Loser, dot: Dot, path: &RelPath) -> Loser {
-    if lost.dot == dot {
-        Loser {
-            path: Some(path.clone()),
-            ..lost
-        }
-    } else {
-        lost
-    }
+    if lost.dot == dot { Loser { path: Some(path.clone()), ..lost } } else { lost }
 }

@@ -26,11 +26,7 @@ pub fn code(action: Action, wanted: &Wanted, there: Option<&Stat>, checksum: boo
             let changed = checksum || kind != Kind::File;
             let size = kind == Kind::File && wanted.stat.size != there.size;
             let flags = attribute_flags(wanted, there, true);
-            Some(format!(
-                "{verb}{letter}{}{}{flags}",
-                flag(changed, 'c'),
-                flag(size, 's')
-            ))
+            Some(format!("{verb}{letter}{}{}{flags}", flag(changed, 'c'), flag(size, 's')))
         }
         (Action::Attributes, Some(there)) if wanted.differs_from(there).any() => {
             Some(format!(".{letter}..{}", attribute_flags(wanted, there, false)))
@@ -53,11 +49,8 @@ fn attribute_flags(wanted: &Wanted, there: &Stat, written: bool) -> String {
         (false, true) => 't',
         (false, false) => '.',
     };
-    let (perms, owner, group) = (
-        flag(differing.perms, 'p'),
-        flag(differing.owner, 'o'),
-        flag(differing.group, 'g'),
-    );
+    let (perms, owner, group) =
+        (flag(differing.perms, 'p'), flag(differing.owner, 'o'), flag(differing.group, 'g'));
     format!("{time}{perms}{owner}{group}...")
 }
 
@@ -71,38 +64,14 @@ mod tests {
     use crate::model::metadata::{Attributes, Owner, Timestamp};
     use crate::plan::compare::Carried;
 
-    const ALL: Carried = Carried {
-        perms: true,
-        times: true,
-        dir_times: true,
-        owner: true,
-        group: true,
-    };
-    const CONTENT_ONLY: Carried = Carried {
-        perms: false,
-        times: false,
-        dir_times: false,
-        owner: false,
-        group: false,
-    };
+    const ALL: Carried = Carried { perms: true, times: true, dir_times: true, owner: true, group: true };
+    const CONTENT_ONLY: Carried =
+        Carried { perms: false, times: false, dir_times: false, owner: false, group: false };
 
     fn stat(kind: Kind, size: u64, mode: u32, uid: u32, secs: i64) -> Stat {
-        let attributes = Attributes {
-            mode,
-            owner: Owner { uid, gid: 0 },
-            mtime: Timestamp::new(secs, 0),
-        };
+        let attributes = Attributes { mode, owner: Owner { uid, gid: 0 }, mtime: Timestamp::new(secs, 0) };
         let zero = Timestamp::default();
-        Stat {
-            kind,
-            attributes,
-            size,
-            ctime: zero,
-            ino: 1,
-            dev: 1,
-            links: 1,
-            rdev: 0,
-        }
+        Stat { kind, attributes, size, ctime: zero, ino: 1, dev: 1, links: 1, rdev: 0 }
     }
 
     #[test]
@@ -115,89 +84,29 @@ mod tests {
             (create, Dir, (1, 0o644, 0, 1), ALL, false, Some("cd+++++++++")),
             (create, Symlink, (1, 0o644, 0, 1), ALL, true, Some("cL+++++++++")),
             (create, Fifo, (1, 0o644, 0, 1), ALL, false, Some("cS+++++++++")),
-            (
-                create,
-                CharDevice,
-                (1, 0o644, 0, 1),
-                ALL,
-                false,
-                Some("cD+++++++++"),
-            ),
-            (
-                Action::Replace,
-                Symlink,
-                (1, 0o644, 0, 1),
-                ALL,
-                false,
-                Some("cL+++++++++"),
-            ),
+            (create, CharDevice, (1, 0o644, 0, 1), ALL, false, Some("cD+++++++++")),
+            (Action::Replace, Symlink, (1, 0o644, 0, 1), ALL, false, Some("cL+++++++++")),
             (update, File, (2, 0o644, 0, 2), ALL, false, Some(">f.st......")),
             (update, File, (1, 0o644, 0, 2), ALL, false, Some(">f..t......")),
             (update, File, (1, 0o644, 0, 1), ALL, false, Some(">f.........")),
             (update, File, (1, 0o644, 0, 1), ALL, true, Some(">fc........")),
             (update, File, (2, 0o600, 5, 2), ALL, true, Some(">fcstpo....")),
-            (
-                update,
-                File,
-                (2, 0o600, 5, 2),
-                CONTENT_ONLY,
-                false,
-                Some(">f.sT......"),
-            ),
+            (update, File, (2, 0o600, 5, 2), CONTENT_ONLY, false, Some(">f.sT......")),
             (update, Symlink, (1, 0o777, 0, 2), ALL, false, Some("cLc.t......")),
             (update, Symlink, (2, 0o777, 0, 1), ALL, false, Some("cLc........")),
-            (
-                update,
-                Symlink,
-                (1, 0o777, 0, 2),
-                CONTENT_ONLY,
-                false,
-                Some("cLc.T......"),
-            ),
-            (
-                update,
-                CharDevice,
-                (1, 0o644, 0, 1),
-                ALL,
-                false,
-                Some("cDc........"),
-            ),
-            (
-                attributes,
-                File,
-                (1, 0o600, 0, 1),
-                ALL,
-                false,
-                Some(".f...p....."),
-            ),
+            (update, Symlink, (1, 0o777, 0, 2), CONTENT_ONLY, false, Some("cLc.T......")),
+            (update, CharDevice, (1, 0o644, 0, 1), ALL, false, Some("cDc........")),
+            (attributes, File, (1, 0o600, 0, 1), ALL, false, Some(".f...p.....")),
             (attributes, File, (1, 0o644, 5, 1), ALL, true, Some(".f....o....")),
             (attributes, Dir, (1, 0o600, 0, 2), ALL, false, Some(".d..tp.....")),
-            (
-                attributes,
-                Fifo,
-                (1, 0o600, 0, 2),
-                ALL,
-                false,
-                Some(".S..tp....."),
-            ),
-            (
-                attributes,
-                Symlink,
-                (1, 0o777, 5, 2),
-                ALL,
-                false,
-                Some(".L..t.o...."),
-            ),
+            (attributes, Fifo, (1, 0o600, 0, 2), ALL, false, Some(".S..tp.....")),
+            (attributes, Symlink, (1, 0o777, 5, 2), ALL, false, Some(".L..t.o....")),
             (attributes, File, (1, 0o600, 5, 2), CONTENT_ONLY, false, None),
             (attributes, File, (1, 0o644, 0, 1), ALL, false, None),
             (Action::Leave, File, (2, 0o600, 5, 2), ALL, false, None),
         ] {
             let here = stat(kind, size, mode, uid, secs);
-            let wanted = Wanted {
-                stat: here,
-                attributes: here.attributes,
-                carried,
-            };
+            let wanted = Wanted { stat: here, attributes: here.attributes, carried };
             let there = (action != create).then(|| stat(kind, 1, 0o644, 0, 1));
             let code = code(action, &wanted, there.as_ref(), checksum);
             assert_eq!(

@@ -54,11 +54,7 @@ pub fn merge(ours: Held<'_>, theirs: Held<'_>, policy: Policy) -> Merged {
         }
     };
     let vector = ours.row.vector.merged(&theirs.row.vector);
-    let mut row = Row {
-        vector,
-        state,
-        losers: open_losers(ours.row, theirs.row),
-    };
+    let mut row = Row { vector, state, losers: open_losers(ours.row, theirs.row) };
     if let Some(lost) = &lost {
         add_loser(&mut row.losers, lost.clone());
     }
@@ -85,12 +81,7 @@ pub fn add_loser(losers: &mut Vec<Loser>, loser: Loser) {
 pub fn conflict_id(path: &RelPath, one: &Stamped<Content>, two: &Stamped<Content>) -> Digest {
     let part = |stamped: &Stamped<Content>| {
         let dot = stamped.dot;
-        [
-            &stamped.value.digest().0[..],
-            &dot.replica.0,
-            &dot.counter.to_be_bytes(),
-        ]
-        .concat()
+        [&stamped.value.digest().0[..], &dot.replica.0, &dot.counter.to_be_bytes()].concat()
     };
     let (mut low, mut high) = (part(one), part(two));
     if low > high {
@@ -111,12 +102,7 @@ fn same_content(a: &Row, b: &Row) -> bool {
 fn open_losers(a: &Row, b: &Row) -> Vec<Loser> {
     let listed = |row: &Row, loser: &Loser| row.losers.binary_search_by_key(&loser.dot, |l| l.dot).is_ok();
     let open_at = |other: &Row, loser: &Loser| listed(other, loser) || !other.vector.covers(loser.dot);
-    let mut open: Vec<Loser> = a
-        .losers
-        .iter()
-        .filter(|loser| open_at(b, loser))
-        .cloned()
-        .collect();
+    let mut open: Vec<Loser> = a.losers.iter().filter(|loser| open_at(b, loser)).cloned().collect();
     for loser in b.losers.iter().filter(|loser| open_at(a, loser)) {
         add_loser(&mut open, loser.clone());
     }
@@ -125,18 +111,11 @@ fn open_losers(a: &Row, b: &Row) -> Vec<Loser> {
 
 fn later_tombstone(a: &Tombstone, b: &Tombstone) -> Tombstone {
     let (later, earlier) = if a.dot >= b.dot { (a, b) } else { (b, a) };
-    Tombstone {
-        moved_to: later.moved_to.clone().or_else(|| earlier.moved_to.clone()),
-        ..later.clone()
-    }
+    Tombstone { moved_to: later.moved_to.clone().or_else(|| earlier.moved_to.clone()), ..later.clone() }
 }
 
 fn edit_or_delete(live: &Live, stone: &Tombstone, deleter: &VersionVector) -> State {
-    if deleter.covers(live.content.dot) {
-        State::Deleted(stone.clone())
-    } else {
-        State::Live(live.clone())
-    }
+    if deleter.covers(live.content.dot) { State::Deleted(stone.clone()) } else { State::Live(live.clone()) }
 }
 
 /// Merges two live entries value by value; `None` where a person shall decide. Also returns the content that lost.
@@ -163,11 +142,7 @@ fn merge_live(
         }
     };
     // The time of a content that lost says nothing about the one that stays.
-    let mtime = if lost.is_some() {
-        kept.mtime.clone()
-    } else {
-        newer(&a.mtime, va, &b.mtime, vb)
-    };
+    let mtime = if lost.is_some() { kept.mtime.clone() } else { newer(&a.mtime, va, &b.mtime, vb) };
     let live = Live {
         content: kept.content.clone(),
         recorded: kept.recorded,
@@ -186,12 +161,7 @@ fn merge_live(
 }
 
 fn candidate(live: &Live, side: Side) -> Candidate<'_> {
-    Candidate {
-        content: &live.content.value,
-        mtime: live.mtime.value,
-        recorded: live.recorded,
-        side,
-    }
+    Candidate { content: &live.content.value, mtime: live.mtime.value, recorded: live.recorded, side }
 }
 
 /// The value whose dot the other side does not know; where neither is known, the greater value.

@@ -37,10 +37,8 @@ pub struct Move {
 pub fn pair(vanished: &[Candidate], appeared: &[Candidate]) -> Vec<Move> {
     let mut taken = BTreeSet::new();
     let mut moves: BTreeMap<RelPath, RelPath> = BTreeMap::new();
-    let by_inode: BTreeMap<(u64, u64), &Candidate> = vanished
-        .iter()
-        .map(|candidate| (candidate.inode, candidate))
-        .collect();
+    let by_inode: BTreeMap<(u64, u64), &Candidate> =
+        vanished.iter().map(|candidate| (candidate.inode, candidate)).collect();
     for new in appeared.iter().filter(|new| !new.content.is_dir()) {
         if let Some(old) = by_inode.get(&new.inode).filter(|old| old.content == new.content)
             && taken.insert(&old.path)
@@ -49,27 +47,19 @@ pub fn pair(vanished: &[Candidate], appeared: &[Candidate]) -> Vec<Move> {
         }
     }
     let mut by_digest: BTreeMap<Digest, Vec<&Candidate>> = BTreeMap::new();
-    for old in vanished
-        .iter()
-        .filter(|old| old.content.size() > 0 && !taken.contains(&old.path))
-    {
+    for old in vanished.iter().filter(|old| old.content.size() > 0 && !taken.contains(&old.path)) {
         by_digest.entry(old.content.digest()).or_default().push(old);
     }
     for new in appeared.iter().filter(|new| new.content.size() > 0) {
         if moves.contains_key(&new.path) {
             continue;
         }
-        if let Some(old) = by_digest
-            .get_mut(&new.content.digest())
-            .and_then(|olds| take_nearest(olds, new))
-        {
+        if let Some(old) = by_digest.get_mut(&new.content.digest()).and_then(|olds| take_nearest(olds, new)) {
             moves.insert(new.path.clone(), old.path.clone());
         }
     }
-    let carried: BTreeSet<(RelPath, RelPath)> = moves
-        .iter()
-        .flat_map(|(to, from)| parents_moved_along(from, to))
-        .collect();
+    let carried: BTreeSet<(RelPath, RelPath)> =
+        moves.iter().flat_map(|(to, from)| parents_moved_along(from, to)).collect();
     for new in appeared.iter().filter(|new| new.content.is_dir()) {
         if let Some(old) = by_inode.get(&new.inode)
             && old.content.is_dir()
@@ -84,13 +74,7 @@ pub fn pair(vanished: &[Candidate], appeared: &[Candidate]) -> Vec<Move> {
 fn take_nearest<'a>(olds: &mut Vec<&'a Candidate>, new: &Candidate) -> Option<&'a Candidate> {
     let same_name = olds.iter().position(|old| old.path.name() == new.path.name());
     let next = olds.partition_point(|old| old.path < new.path);
-    let at = same_name.or_else(|| {
-        if next < olds.len() {
-            Some(next)
-        } else {
-            olds.len().checked_sub(1)
-        }
-    })?;
+    let at = same_name.or_else(|| if next < olds.len() { Some(next) } else { olds.len().checked_sub(1) })?;
     Some(olds.remove(at))
 }
 
@@ -119,70 +103,34 @@ mod tests {
     }
 
     fn file(at: &str, byte: u8, ino: u64) -> Candidate {
-        let content = Content::File {
-            digest: Digest([byte; 32]),
-            size: u64::from(byte),
-        };
-        Candidate {
-            path: path(at),
-            content,
-            inode: (1, ino),
-        }
+        let content = Content::File { digest: Digest([byte; 32]), size: u64::from(byte) };
+        Candidate { path: path(at), content, inode: (1, ino) }
     }
 
     fn dir(at: &str, ino: u64) -> Candidate {
-        Candidate {
-            path: path(at),
-            content: Content::Dir,
-            inode: (1, ino),
-        }
+        Candidate { path: path(at), content: Content::Dir, inode: (1, ino) }
     }
 
     fn check(case: &str, vanished: &[Candidate], appeared: &[Candidate], expected: &[(&str, &str)]) {
-        let expected: Vec<Move> = expected
-            .iter()
-            .map(|(from, to)| Move {
-                from: path(from),
-                to: path(to),
-            })
-            .collect();
+        let expected: Vec<Move> =
+            expected.iter().map(|(from, to)| Move { from: path(from), to: path(to) }).collect();
         assert_eq!(pair(vanished, appeared), expected, "{case}");
     }
 
     #[test]
     fn renames_are_recognised_and_chance_likeness_is_not() {
         check("by inode", &[file("a", 1, 7)], &[file("b", 1, 7)], &[("a", "b")]);
-        check(
-            "an empty file by inode",
-            &[file("a", 0, 7)],
-            &[file("b", 0, 7)],
-            &[("a", "b")],
-        );
-        check(
-            "an inode used again for another content",
-            &[file("a", 1, 7)],
-            &[file("b", 2, 7)],
-            &[],
-        );
+        check("an empty file by inode", &[file("a", 0, 7)], &[file("b", 0, 7)], &[("a", "b")]);
+        check("an inode used again for another content", &[file("a", 1, 7)], &[file("b", 2, 7)], &[]);
         check("by digest", &[file("a", 1, 7)], &[file("b", 1, 8)], &[("a", "b")]);
-        check(
-            "empty files are alike by chance",
-            &[file("a", 0, 7)],
-            &[file("b", 0, 8)],
-            &[],
-        );
+        check("empty files are alike by chance", &[file("a", 0, 7)], &[file("b", 0, 8)], &[]);
         check(
             "same name first",
             &[file("a/one", 1, 5), file("a/two", 1, 6)],
             &[file("b/two", 1, 9)],
             &[("a/two", "b/two")],
         );
-        check(
-            "one to one",
-            &[file("a", 1, 5)],
-            &[file("b", 1, 8), file("c", 1, 9)],
-            &[("a", "b")],
-        );
+        check("one to one", &[file("a", 1, 5)], &[file("b", 1, 8), file("c", 1, 9)], &[("a", "b")]);
         check(
             "a directory with what is in it",
             &[dir("a", 2), dir("a/s", 3), file("a/s/f", 1, 4)],

@@ -63,11 +63,7 @@ enum Op {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Value {
     /// Permissions: bits for one class (0 to 7), `X`, and the set-id and sticky bits, ready made.
-    Permissions {
-        bits: u32,
-        execute_if_any: bool,
-        special: u32,
-    },
+    Permissions { bits: u32, execute_if_any: bool, special: u32 },
     /// What another class has; the number of bits to shift it down by.
     CopyOf(u32),
 }
@@ -79,11 +75,7 @@ impl Chmod {
     /// Names the first item that is wrong.
     pub fn parse<S: AsRef<str>>(texts: &[S]) -> Result<Self, ChmodError> {
         let items = texts.iter().flat_map(|text| text.as_ref().split(','));
-        let change = |item: &str| {
-            Change::parse(item).ok_or_else(|| ChmodError {
-                item: item.to_owned(),
-            })
-        };
+        let change = |item: &str| Change::parse(item).ok_or_else(|| ChmodError { item: item.to_owned() });
         items.map(change).collect::<Result<_, _>>().map(Self)
     }
 
@@ -100,13 +92,13 @@ impl Chmod {
             return mode;
         }
         let is_dir = kind == Kind::Dir;
-        self.0
-            .iter()
-            .filter(|change| change.to == To::All || (change.to == To::Dirs) == is_dir)
-            .fold(mode, |mode, change| match change.action {
+        self.0.iter().filter(|change| change.to == To::All || (change.to == To::Dirs) == is_dir).fold(
+            mode,
+            |mode, change| match change.action {
                 Action::Exactly(bits) => bits,
                 Action::Symbolic(symbolic) => symbolic.apply(mode, is_dir, umask),
-            })
+            },
+        )
     }
 }
 
@@ -147,11 +139,7 @@ impl Symbolic {
         let classes = self.who.unwrap_or(ALL);
         let masked = if self.who.is_none() { ALL & !umask } else { classes };
         let (bits, special, cleared) = match self.value {
-            Value::Permissions {
-                bits,
-                execute_if_any,
-                special,
-            } => {
+            Value::Permissions { bits, execute_if_any, special } => {
                 let execute = execute_if_any && (is_dir || mode & EXECUTE != 0);
                 (((bits | u32::from(execute)) * EXECUTE) & masked, special, 0)
             }
@@ -182,11 +170,7 @@ impl Value {
                 _ => return None,
             }
         }
-        Some(Self::Permissions {
-            bits,
-            execute_if_any,
-            special,
-        })
+        Some(Self::Permissions { bits, execute_if_any, special })
     }
 }
 
@@ -259,19 +243,15 @@ mod tests {
             let chmod = Chmod::parse(&[text]).unwrap();
             assert_eq!(chmod.apply(mode, Kind::File, 0o022), file, "{mode:o} {text} file");
             assert_eq!(chmod.apply(mode, Kind::Dir, 0o022), dir, "{mode:o} {text} dir");
-            assert_eq!(
-                chmod.apply(mode, Kind::Symlink, 0o022),
-                mode,
-                "{mode:o} {text} symlink"
-            );
+            assert_eq!(chmod.apply(mode, Kind::Symlink, 0o022), mode, "{mode:o} {text} symlink");
         }
     }
 
     #[test]
     fn what_rsync_refuses_is_refused() {
-        for text in [
-            "", "F", "u", "x", "8", "12345", "644x", "u+w,,g+w", "u+rw-x", "X", "z+w", "u+gr", "DF644",
-        ] {
+        for text in
+            ["", "F", "u", "x", "8", "12345", "644x", "u+w,,g+w", "u+rw-x", "X", "z+w", "u+gr", "DF644"]
+        {
             assert!(Chmod::parse(&[text]).is_err(), "{text}");
         }
     }

@@ -143,101 +143,31 @@ mod tests {
     use crate::model::entry::Digest;
 
     fn file(byte: u8, size: u64) -> Content {
-        Content::File {
-            digest: Digest([byte; 32]),
-            size,
-        }
+        Content::File { digest: Digest([byte; 32]), size }
     }
 
     #[test]
     fn each_policy_picks_its_winner_and_swapping_the_candidates_swaps_the_answer() {
         let at = |secs| Timestamp::new(secs, 0);
         let (small, large, dir) = (file(1, 10), file(2, 20), Content::Dir);
-        let old_large = Candidate {
-            content: &large,
-            mtime: at(5),
-            recorded: at(9),
-            side: Side::One,
-        };
-        let new_small = Candidate {
-            content: &small,
-            mtime: at(7),
-            recorded: at(9),
-            side: Side::Two,
-        };
-        let future = Candidate {
-            content: &large,
-            mtime: at(99),
-            recorded: at(6),
-            side: Side::One,
-        };
-        let same_age = Candidate {
-            content: &large,
-            mtime: at(7),
-            recorded: at(9),
-            side: Side::One,
-        };
-        let folder = Candidate {
-            content: &dir,
-            mtime: at(1),
-            recorded: at(1),
-            side: Side::One,
-        };
+        let old_large = Candidate { content: &large, mtime: at(5), recorded: at(9), side: Side::One };
+        let new_small = Candidate { content: &small, mtime: at(7), recorded: at(9), side: Side::Two };
+        let future = Candidate { content: &large, mtime: at(99), recorded: at(6), side: Side::One };
+        let same_age = Candidate { content: &large, mtime: at(7), recorded: at(9), side: Side::One };
+        let folder = Candidate { content: &dir, mtime: at(1), recorded: at(1), side: Side::One };
         for (case, policy, first, second, expected) in [
-            (
-                "keep-both: later stays",
-                Policy::KeepBoth,
-                old_large,
-                new_small,
-                Winner::Second,
-            ),
-            (
-                "copy: later stays",
-                Policy::Copy,
-                old_large,
-                new_small,
-                Winner::Second,
-            ),
+            ("keep-both: later stays", Policy::KeepBoth, old_large, new_small, Winner::Second),
+            ("copy: later stays", Policy::Copy, old_large, new_small, Winner::Second),
             ("newest", Policy::Newest, old_large, new_small, Winner::Second),
-            (
-                "a stamp from the future is capped",
-                Policy::Newest,
-                future,
-                new_small,
-                Winner::Second,
-            ),
-            (
-                "tie by digest",
-                Policy::Newest,
-                same_age,
-                new_small,
-                Winner::First,
-            ),
+            ("a stamp from the future is capped", Policy::Newest, future, new_small, Winner::Second),
+            ("tie by digest", Policy::Newest, same_age, new_small, Winner::First),
             ("oldest", Policy::Oldest, old_large, new_small, Winner::First),
             ("largest", Policy::Largest, old_large, new_small, Winner::First),
             ("smallest", Policy::Smallest, old_large, new_small, Winner::Second),
-            (
-                "prefer:1",
-                Policy::Prefer(Side::One),
-                old_large,
-                new_small,
-                Winner::First,
-            ),
-            (
-                "prefer:2",
-                Policy::Prefer(Side::Two),
-                old_large,
-                new_small,
-                Winner::Second,
-            ),
+            ("prefer:1", Policy::Prefer(Side::One), old_large, new_small, Winner::First),
+            ("prefer:2", Policy::Prefer(Side::Two), old_large, new_small, Winner::Second),
             ("manual", Policy::Manual, old_large, new_small, Winner::Undecided),
-            (
-                "a directory stays",
-                Policy::Prefer(Side::Two),
-                folder,
-                new_small,
-                Winner::First,
-            ),
+            ("a directory stays", Policy::Prefer(Side::Two), folder, new_small, Winner::First),
         ] {
             assert_eq!(winner(policy, &first, &second), expected, "{case}");
             let swapped = match expected {

@@ -41,22 +41,10 @@ impl FilterBuilder {
     /// Returns an empty list. With `delete_excluded` a rule that names no side acts on the sender alone.
     #[must_use]
     pub fn new(delete_excluded: bool) -> Self {
-        let default_sides = if delete_excluded {
-            Sides::SENDER
-        } else {
-            Sides::BOTH
-        };
-        let shared = Shared {
-            default_sides,
-            zero_terminated: false,
-            sender: Vec::new(),
-            receiver: Vec::new(),
-        };
-        Self {
-            shared,
-            drafts: Vec::new(),
-            slots: 0,
-        }
+        let default_sides = if delete_excluded { Sides::SENDER } else { Sides::BOTH };
+        let shared =
+            Shared { default_sides, zero_terminated: false, sender: Vec::new(), receiver: Vec::new() };
+        Self { shared, drafts: Vec::new(), slots: 0 }
     }
 
     /// Makes NUL instead of a line end separate the rules of all files, as `--from0` does.
@@ -71,10 +59,7 @@ impl FilterBuilder {
     #[must_use]
     pub fn with_root(mut self, side: Side, absolute: &[u8]) -> Self {
         let start = absolute.iter().position(|b| *b != b'/').unwrap_or(absolute.len());
-        let end = absolute
-            .iter()
-            .rposition(|b| *b != b'/')
-            .map_or(start, |last| last + 1);
+        let end = absolute.iter().rposition(|b| *b != b'/').map_or(start, |last| last + 1);
         let root = absolute[start..end].to_vec();
         match side {
             Side::Sender => self.shared.sender = root,
@@ -145,10 +130,8 @@ impl FilterBuilder {
         contents: &[u8],
     ) -> Result<Vec<MergeRequest>, FilterError> {
         let MergeRequest { merge, depth, slot } = request;
-        let at = self
-            .drafts
-            .iter()
-            .position(|(draft, _)| matches!(draft, Draft::Slot(open) if *open == slot));
+        let at =
+            self.drafts.iter().position(|(draft, _)| matches!(draft, Draft::Slot(open) if *open == slot));
         // A `!` behind the merge rule took its place away: the file must still make sense, and has no effect.
         let after = self.drafts.split_off(at.map_or(0, |at| at + 1));
         self.drafts.truncate(at.unwrap_or(0));
@@ -172,8 +155,7 @@ impl FilterBuilder {
         if pattern.is_empty() {
             return Ok(());
         }
-        self.add(pattern, Syntax::old(include), &option(pattern), 0)
-            .map(drop)
+        self.add(pattern, Syntax::old(include), &option(pattern), 0).map(drop)
     }
 
     fn lines(
@@ -184,16 +166,10 @@ impl FilterBuilder {
         depth: usize,
     ) -> Result<Vec<MergeRequest>, FilterError> {
         let mut found = Vec::new();
-        for_each_line(
-            contents,
-            name,
-            syntax,
-            self.shared.zero_terminated,
-            |text, origin| {
-                found.extend(self.add(text, syntax, origin, depth)?);
-                Ok(())
-            },
-        )?;
+        for_each_line(contents, name, syntax, self.shared.zero_terminated, |text, origin| {
+            found.extend(self.add(text, syntax, origin, depth)?);
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -213,11 +189,7 @@ impl FilterBuilder {
             return Err(FilterError::MergeTooDeep { at: origin.clone() });
         }
         self.slots += 1;
-        let request = MergeRequest {
-            merge: merge.clone(),
-            depth: depth + 1,
-            slot: self.slots,
-        };
+        let request = MergeRequest { merge: merge.clone(), depth: depth + 1, slot: self.slots };
         collect(&mut self.drafts, parsed, self.slots, origin)?;
         Ok(Some(request))
     }

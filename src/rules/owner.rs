@@ -100,10 +100,7 @@ impl OwnerMap {
         let (mut usermap, mut groupmap) = (args.usermap.map(str::to_owned), args.groupmap.map(str::to_owned));
         if let Some(chown) = args.chown {
             let (user, group) = chown.split_once(':').unwrap_or((chown, ""));
-            for (id, map, flag) in [
-                (user, &mut usermap, "usermap"),
-                (group, &mut groupmap, "groupmap"),
-            ] {
+            for (id, map, flag) in [(user, &mut usermap, "usermap"), (group, &mut groupmap, "groupmap")] {
                 if id.is_empty() {
                     continue;
                 }
@@ -139,10 +136,7 @@ impl OwnerMap {
                 return id;
             }
             let name = if self.numeric { None } else { name(id) }.unwrap_or_default();
-            mappings
-                .iter()
-                .find(|mapping| mapping.from.fits(id, &name))
-                .map_or(id, |mapping| mapping.to)
+            mappings.iter().find(|mapping| mapping.from.fits(id, &name)).map_or(id, |mapping| mapping.to)
         };
         Owner {
             uid: map(&self.users, owner.uid, &|uid| names.user_name(uid)),
@@ -157,15 +151,11 @@ impl From {
             let (low, high) = text.split_once('-').unwrap_or((text, text));
             return match (number(low), number(high)) {
                 (Some(low), Some(high)) => Ok(Self::Ids(low, high)),
-                _ => Err(OwnerError::BadNumber {
-                    text: text.to_owned(),
-                }),
+                _ => Err(OwnerError::BadNumber { text: text.to_owned() }),
             };
         }
         if text.contains(['*', '?', '[']) {
-            let bad = |_| OwnerError::BadPattern {
-                text: text.to_owned(),
-            };
+            let bad = |_| OwnerError::BadPattern { text: text.to_owned() };
             return Pattern::new(text.as_bytes()).map(Self::Matching).map_err(bad);
         }
         Ok(Self::Name(text.as_bytes().to_vec()))
@@ -188,21 +178,13 @@ fn parse(
 ) -> Result<Vec<Mapping>, OwnerError> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let mapping = |item: &str| {
-        let (from, to) = item.split_once(':').ok_or_else(|| OwnerError::NoColon {
-            item: item.to_owned(),
-        })?;
+        let (from, to) = item.split_once(':').ok_or_else(|| OwnerError::NoColon { item: item.to_owned() })?;
         let id = if to.starts_with(|c: char| c.is_ascii_digit()) {
             number(to).ok_or_else(|| OwnerError::BadNumber { text: to.to_owned() })?
         } else {
-            lookup(to).ok_or_else(|| OwnerError::Unknown {
-                what,
-                name: to.to_owned(),
-            })?
+            lookup(to).ok_or_else(|| OwnerError::Unknown { what, name: to.to_owned() })?
         };
-        Ok(Mapping {
-            from: From::parse(from)?,
-            to: id,
-        })
+        Ok(Mapping { from: From::parse(from)?, to: id })
     };
     text.split(',').map(mapping).collect()
 }
@@ -251,23 +233,12 @@ mod tests {
             ("-6:3", 5, 12345),
         ] {
             let map_of = |numeric| {
-                let args = OwnerArgs {
-                    usermap: Some(map),
-                    numeric,
-                    ..OwnerArgs::default()
-                };
+                let args = OwnerArgs { usermap: Some(map), numeric, ..OwnerArgs::default() };
                 OwnerMap::new(args, &Town).unwrap()
             };
             for (uid, expected) in [(5, named), (12345, nameless)] {
                 let owner = map_of(false).apply(Owner { uid, gid: 1 }, &Town);
-                assert_eq!(
-                    owner,
-                    Owner {
-                        uid: expected,
-                        gid: 1
-                    },
-                    "{map} {uid}"
-                );
+                assert_eq!(owner, Owner { uid: expected, gid: 1 }, "{map} {uid}");
             }
         }
     }
@@ -275,33 +246,17 @@ mod tests {
     #[test]
     fn numeric_ids_have_no_names() {
         for (map, expected) in [("games:7", 5), ("*:7", 7), (":7", 7)] {
-            let args = OwnerArgs {
-                usermap: Some(map),
-                numeric: true,
-                ..OwnerArgs::default()
-            };
-            let owner = OwnerMap::new(args, &Town)
-                .unwrap()
-                .apply(Owner { uid: 5, gid: 5 }, &Town);
+            let args = OwnerArgs { usermap: Some(map), numeric: true, ..OwnerArgs::default() };
+            let owner = OwnerMap::new(args, &Town).unwrap().apply(Owner { uid: 5, gid: 5 }, &Town);
             assert_eq!(owner.uid, expected, "{map}");
         }
     }
 
     #[test]
     fn chown_sets_one_or_both() {
-        for (chown, expected) in [
-            ("games", (5, 1)),
-            (":games", (9, 60)),
-            ("6:", (6, 1)),
-            ("6:7", (6, 7)),
-        ] {
-            let args = OwnerArgs {
-                chown: Some(chown),
-                ..OwnerArgs::default()
-            };
-            let owner = OwnerMap::new(args, &Town)
-                .unwrap()
-                .apply(Owner { uid: 9, gid: 1 }, &Town);
+        for (chown, expected) in [("games", (5, 1)), (":games", (9, 60)), ("6:", (6, 1)), ("6:7", (6, 7))] {
+            let args = OwnerArgs { chown: Some(chown), ..OwnerArgs::default() };
+            let owner = OwnerMap::new(args, &Town).unwrap().apply(Owner { uid: 9, gid: 1 }, &Town);
             assert_eq!((owner.uid, owner.gid), expected, "{chown}");
         }
     }
@@ -317,11 +272,7 @@ mod tests {
             ("both flags", Some("5:6"), Some("7")),
             ("an unknown owner", None, Some("nosuch")),
         ] {
-            let args = OwnerArgs {
-                usermap,
-                chown,
-                ..OwnerArgs::default()
-            };
+            let args = OwnerArgs { usermap, chown, ..OwnerArgs::default() };
             assert!(OwnerMap::new(args, &Town).is_err(), "{case}");
         }
     }

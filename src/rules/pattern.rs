@@ -92,18 +92,9 @@ impl Pattern {
             _ => Place::Tail(slashes + 1),
         };
         let skipped = usize::from(place == Place::Anchor);
-        let tokens = if wild {
-            tokens(body, skipped)?
-        } else {
-            vec![Token::Literal(body[skipped..].to_vec())]
-        };
-        Ok(Self {
-            tokens,
-            place,
-            directories_only,
-            slash_before,
-            slash_after: body.ends_with(b"***"),
-        })
+        let tokens =
+            if wild { tokens(body, skipped)? } else { vec![Token::Literal(body[skipped..].to_vec())] };
+        Ok(Self { tokens, place, directories_only, slash_before, slash_after: body.ends_with(b"***") })
     }
 
     /// Returns the pattern that is about `path` and nothing else, whatever bytes its names have.
@@ -135,10 +126,7 @@ impl Pattern {
     pub fn matches_everything(&self) -> bool {
         !self.directories_only
             && !self.tokens.is_empty()
-            && self
-                .tokens
-                .iter()
-                .all(|token| matches!(token, Token::Star | Token::DoubleStar))
+            && self.tokens.iter().all(|token| matches!(token, Token::Star | Token::DoubleStar))
     }
 
     /// Whether the pattern matches `path`, components separated by `/`, without one at either end.
@@ -179,12 +167,7 @@ impl Pattern {
 
 /// Returns the last `components` components of `text`; `None` where it has fewer.
 fn tail(text: &[u8], components: usize) -> Option<&[u8]> {
-    let mut slashes = text
-        .iter()
-        .enumerate()
-        .rev()
-        .filter(|(_, b)| **b == b'/')
-        .map(|(at, _)| at + 1);
+    let mut slashes = text.iter().enumerate().rev().filter(|(_, b)| **b == b'/').map(|(at, _)| at + 1);
     match slashes.nth(components - 1) {
         Some(start) => Some(&text[start..]),
         None => {
@@ -300,9 +283,7 @@ impl Class {
                 && let Some(len) = named_len(&body[at + 2..]).ok_or(open)?
             {
                 let name = &body[at + 2..at + 2 + len];
-                class
-                    .add_named(name)
-                    .ok_or(PatternError::UnknownClass { at: at + 1 })?;
+                class.add_named(name).ok_or(PatternError::UnknownClass { at: at + 1 })?;
                 low = None;
                 at += len + 4;
                 continue;

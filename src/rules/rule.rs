@@ -23,20 +23,11 @@ pub struct Sides {
 
 impl Sides {
     /// Both sides.
-    pub const BOTH: Self = Self {
-        sender: true,
-        receiver: true,
-    };
+    pub const BOTH: Self = Self { sender: true, receiver: true };
     /// The sender alone.
-    pub const SENDER: Self = Self {
-        sender: true,
-        receiver: false,
-    };
+    pub const SENDER: Self = Self { sender: true, receiver: false };
     /// The receiver alone.
-    pub const RECEIVER: Self = Self {
-        sender: false,
-        receiver: true,
-    };
+    pub const RECEIVER: Self = Self { sender: false, receiver: true };
 
     /// Whether any side is said.
     #[must_use]

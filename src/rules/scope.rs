@@ -80,10 +80,7 @@ impl Scope {
     /// A file that a merge rule names was never read, or there are too many per-directory files.
     pub fn above_root(shared: Shared, drafts: Drafts) -> Result<Arc<Self>, FilterError> {
         let items = place(drafts, &RelPath::root(), &mut Vec::new(), None)?;
-        Ok(Arc::new(Self {
-            shared: Arc::new(shared),
-            items: items.into(),
-        }))
+        Ok(Arc::new(Self { shared: Arc::new(shared), items: items.into() }))
     }
 
     /// Returns these rules with one before them all, above the root: `path`, with what lies below it, is left alone.
@@ -91,17 +88,11 @@ impl Scope {
     pub fn sparing(&self, path: &RelPath) -> Arc<Self> {
         let rule = Rule {
             include: false,
-            modifiers: Modifiers {
-                sides: Sides::BOTH,
-                ..Modifiers::default()
-            },
+            modifiers: Modifiers { sides: Sides::BOTH, ..Modifiers::default() },
             pattern: Pattern::exactly(path),
         };
-        let first = Item::Rule(Arc::new(Written {
-            rule,
-            origin: option(path.as_bytes()),
-            base: RelPath::root(),
-        }));
+        let first =
+            Item::Rule(Arc::new(Written { rule, origin: option(path.as_bytes()), base: RelPath::root() }));
         Arc::new(Self {
             shared: Arc::clone(&self.shared),
             items: std::iter::once(first).chain(self.items.iter().cloned()).collect(),
@@ -138,19 +129,12 @@ impl Scope {
         if names.is_empty() {
             return Ok(Arc::clone(self));
         }
-        let visit = Visit {
-            dir,
-            files,
-            zero_terminated: self.shared.zero_terminated,
-        };
+        let visit = Visit { dir, files, zero_terminated: self.shared.zero_terminated };
         let items = visit.items(&self.items, &mut names)?;
         if Arc::ptr_eq(&items, &self.items) {
             return Ok(Arc::clone(self));
         }
-        Ok(Arc::new(Self {
-            shared: Arc::clone(&self.shared),
-            items,
-        }))
+        Ok(Arc::new(Self { shared: Arc::clone(&self.shared), items }))
     }
 
     /// Returns what the rules say about `path` on one side; this scope must be the one inside its parent.
@@ -172,9 +156,7 @@ impl Scope {
     /// Whether two-way synchronisation leaves `path` alone: it is excluded on either side.
     #[must_use]
     pub fn is_frozen(&self, path: &RelPath, is_dir: bool) -> bool {
-        [Side::Sender, Side::Receiver]
-            .into_iter()
-            .any(|side| self.verdict(path, is_dir, side).is_excluded())
+        [Side::Sender, Side::Receiver].into_iter().any(|side| self.verdict(path, is_dir, side).is_excluded())
     }
 
     /// Whether the rules of the command let nothing through to the other side, which is worth a warning.
@@ -203,19 +185,12 @@ impl Scope {
             Side::Receiver => &self.shared.receiver,
         };
         let applies = |written: &Written| {
-            written
-                .rule
-                .modifiers
-                .sides
-                .or(self.shared.default_sides)
-                .has(side)
+            written.rule.modifiers.sides.or(self.shared.default_sides).has(side)
                 && (perishable || !written.rule.modifiers.perishable)
                 && written.rule.matches(path, is_dir, &written.base, root)
         };
         match first_match(&self.items, &applies) {
-            Some(written) if !written.rule.include => Verdict::Excluded {
-                rule: &written.origin,
-            },
+            Some(written) if !written.rule.include => Verdict::Excluded { rule: &written.origin },
             Some(_) | None => Verdict::Included,
         }
     }
@@ -260,10 +235,7 @@ impl Visit<'_> {
         if Arc::ptr_eq(&items, &list.items) || (items.is_empty() && list.items.is_empty()) {
             return Ok(Arc::clone(list));
         }
-        Ok(Arc::new(List {
-            merge: list.merge.clone(),
-            items,
-        }))
+        Ok(Arc::new(List { merge: list.merge.clone(), items }))
     }
 
     /// Returns the rules of a file in this directory, before those that the directory inherits.
@@ -277,33 +249,24 @@ impl Visit<'_> {
         let slash = if self.dir.is_root() { &b""[..] } else { b"/" };
         let file = [self.dir.as_bytes(), slash, &merge.file].concat();
         let mut drafts = Vec::new();
-        for_each_line(
-            contents,
-            &file,
-            merge.syntax,
-            self.zero_terminated,
-            |text, origin| {
-                let parsed = read(text, merge.syntax, origin)?;
-                match parsed {
-                    Parsed::Merge(_) => {
-                        return Err(FilterError::Rule {
-                            at: origin.clone(),
-                            source: RuleError::MergeInTree,
-                        });
-                    }
-                    Parsed::Clear => {
-                        forget_names(inherited, names);
-                        inherited = &[];
-                    }
-                    Parsed::Rule(_) | Parsed::DirMerge(_) | Parsed::Cvs(_) => {}
+        for_each_line(contents, &file, merge.syntax, self.zero_terminated, |text, origin| {
+            let parsed = read(text, merge.syntax, origin)?;
+            match parsed {
+                Parsed::Merge(_) => {
+                    return Err(FilterError::Rule { at: origin.clone(), source: RuleError::MergeInTree });
                 }
-                collect(&mut drafts, parsed, 0, origin)?;
-                if drafts.len() + inherited.len() > RULES_MAX {
-                    return Err(FilterError::TooManyRules { at: origin.clone() });
+                Parsed::Clear => {
+                    forget_names(inherited, names);
+                    inherited = &[];
                 }
-                Ok(())
-            },
-        )?;
+                Parsed::Rule(_) | Parsed::DirMerge(_) | Parsed::Cvs(_) => {}
+            }
+            collect(&mut drafts, parsed, 0, origin)?;
+            if drafts.len() + inherited.len() > RULES_MAX {
+                return Err(FilterError::TooManyRules { at: origin.clone() });
+            }
+            Ok(())
+        })?;
         let mut items = place(drafts, self.dir, names, Some(self))?;
         items.extend_from_slice(inherited);
         Ok(items)
@@ -321,21 +284,16 @@ fn place(
     let mut items = Vec::with_capacity(drafts.len());
     for (draft, origin) in drafts {
         match draft {
-            Draft::Rule(rule) => items.push(Item::Rule(Arc::new(Written {
-                rule,
-                origin,
-                base: base.clone(),
-            }))),
+            Draft::Rule(rule) => {
+                items.push(Item::Rule(Arc::new(Written { rule, origin, base: base.clone() })));
+            }
             Draft::DirMerge(merge) if names.contains(&merge.file) => {}
             Draft::DirMerge(_) if names.len() == DIR_MERGES_MAX => {
                 return Err(FilterError::TooManyDirMerges { at: origin });
             }
             Draft::DirMerge(merge) => {
                 names.push(merge.file.clone());
-                let list = Arc::new(List {
-                    merge,
-                    items: Arc::default(),
-                });
+                let list = Arc::new(List { merge, items: Arc::default() });
                 items.push(Item::Dir(match visit {
                     Some(visit) => visit.list(&list, names)?,
                     None => list,

@@ -111,10 +111,7 @@ pub fn option(text: &[u8]) -> Origin {
 /// # Errors
 /// It has no meaning.
 pub fn read(text: &[u8], syntax: Syntax, origin: &Origin) -> Result<Parsed, FilterError> {
-    parse(text, syntax).map_err(|source| FilterError::Rule {
-        at: origin.clone(),
-        source,
-    })
+    parse(text, syntax).map_err(|source| FilterError::Rule { at: origin.clone(), source })
 }
 
 /// Calls `each` with every rule of a file, in order, and stops at the first error.
@@ -133,13 +130,7 @@ pub fn for_each_line(
         return Err(FilterError::FileTooLarge { file });
     }
     for (line, text) in syntax.split(contents, zero_terminated) {
-        each(
-            text,
-            &Origin::Line {
-                file: Arc::clone(&file),
-                line,
-            },
-        )?;
+        each(text, &Origin::Line { file: Arc::clone(&file), line })?;
     }
     Ok(())
 }
@@ -179,14 +170,8 @@ fn self_exclusion(merge: &Merge, origin: &Origin) -> Result<Option<(Draft, Origi
         return Ok(None);
     }
     let name = merge.file.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    let pattern = Pattern::new(name).map_err(|error| FilterError::Rule {
-        at: origin.clone(),
-        source: RuleError::Pattern(error),
-    })?;
-    let rule = Rule {
-        include: false,
-        modifiers: Modifiers::default(),
-        pattern,
-    };
+    let pattern = Pattern::new(name)
+        .map_err(|error| FilterError::Rule { at: origin.clone(), source: RuleError::Pattern(error) })?;
+    let rule = Rule { include: false, modifiers: Modifiers::default(), pattern };
     Ok(Some((Draft::Rule(rule), origin.clone())))
 }

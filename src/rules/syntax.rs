@@ -61,35 +61,19 @@ impl Syntax {
     /// Returns the syntax of `--filter`.
     #[must_use]
     pub fn any() -> Self {
-        Self {
-            prefix: Prefix::Any,
-            words: false,
-            clearable: false,
-            defaults: Modifiers::default(),
-        }
+        Self { prefix: Prefix::Any, words: false, clearable: false, defaults: Modifiers::default() }
     }
 
     /// Returns the syntax of `--include` or `--exclude`.
     #[must_use]
     pub fn old(include: bool) -> Self {
-        Self {
-            prefix: Prefix::Old { include },
-            ..Self::any()
-        }
+        Self { prefix: Prefix::Old { include }, ..Self::any() }
     }
 
     /// Returns the syntax of [`CVS_PATTERNS`] for a rule with these modifiers.
     fn cvs(defaults: Modifiers) -> Self {
-        let defaults = Modifiers {
-            perishable: true,
-            ..defaults
-        };
-        Self {
-            prefix: Prefix::Never { include: false },
-            words: true,
-            clearable: false,
-            defaults,
-        }
+        let defaults = Modifiers { perishable: true, ..defaults };
+        Self { prefix: Prefix::Never { include: false }, words: true, clearable: false, defaults }
     }
 
     /// Returns the rules of a text with their line numbers, counted from 1; comments and empty lines are left out.
@@ -195,31 +179,18 @@ pub fn parse(text: &[u8], syntax: Syntax) -> Result<Parsed, RuleError> {
     if pattern.is_empty() {
         return Err(RuleError::Unfinished);
     }
-    Ok(Parsed::Rule(Rule {
-        include,
-        modifiers: syntax.defaults,
-        pattern: Pattern::new(pattern)?,
-    }))
+    Ok(Parsed::Rule(Rule { include, modifiers: syntax.defaults, pattern: Pattern::new(pattern)? }))
 }
 
 fn parse_any(text: &[u8], defaults: Modifiers) -> Result<Parsed, RuleError> {
     let (kind, start) = Kind::parse(text)?;
     if kind == Kind::Clear {
-        return if text.len() == start {
-            Ok(Parsed::Clear)
-        } else {
-            Err(RuleError::Argument)
-        };
+        return if text.len() == start { Ok(Parsed::Clear) } else { Err(RuleError::Argument) };
     }
-    let stop = text[start..]
-        .iter()
-        .position(|b| matches!(b, b' ' | b'_'))
-        .map_or(text.len(), |len| start + len);
+    let stop =
+        text[start..].iter().position(|b| matches!(b, b' ' | b'_')).map_or(text.len(), |len| start + len);
     let argument = text.get(stop + 1..).unwrap_or_default();
-    let mut modifiers = Modifiers {
-        sides: kind.sides(),
-        ..Modifiers::default()
-    };
+    let mut modifiers = Modifiers { sides: kind.sides(), ..Modifiers::default() };
     let mut merge = MergeModifiers::default();
     for (at, byte) in text.iter().enumerate().take(stop).skip(start) {
         let known = modifiers.set(*byte, kind) || merge.set(*byte, kind);
@@ -241,11 +212,7 @@ fn parse_any(text: &[u8], defaults: Modifiers) -> Result<Parsed, RuleError> {
     if argument.is_empty() {
         return Err(RuleError::Unfinished);
     }
-    Ok(Parsed::Rule(Rule {
-        include: kind.includes(),
-        modifiers,
-        pattern: Pattern::new(argument)?,
-    }))
+    Ok(Parsed::Rule(Rule { include: kind.includes(), modifiers, pattern: Pattern::new(argument)? }))
 }
 
 fn parse_merge(
@@ -259,38 +226,18 @@ fn parse_merge(
         b"" => return Err(RuleError::Unfinished),
         named => named,
     };
-    let prefix = merge
-        .plain
-        .map_or(Prefix::Any, |include| Prefix::Never { include });
+    let prefix = merge.plain.map_or(Prefix::Any, |include| Prefix::Never { include });
     // The rules of the file are about paths, and each says for itself whether it is negated.
-    let defaults = Modifiers {
-        xattr: false,
-        ..defaults
-    };
-    let syntax = Syntax {
-        prefix,
-        words: merge.words,
-        clearable: merge.cvs,
-        defaults,
-    };
+    let defaults = Modifiers { xattr: false, ..defaults };
+    let syntax = Syntax { prefix, words: merge.words, clearable: merge.cvs, defaults };
     let (inherited, exclude_self) = (!merge.not_inherited, merge.exclude_self);
     if kind == Kind::Merge {
-        return Ok(Parsed::Merge(Merge {
-            file: file.to_vec(),
-            syntax,
-            inherited,
-            exclude_self,
-        }));
+        return Ok(Parsed::Merge(Merge { file: file.to_vec(), syntax, inherited, exclude_self }));
     }
     // A leading `/` asks rsync to look in the directories above the transfer too, which are not ours to read.
     let name = file.strip_prefix(b"/").unwrap_or(file);
     check_name(name).map_err(|_not_a_name| RuleError::DirMergeName)?;
-    Ok(Parsed::DirMerge(Merge {
-        file: name.to_vec(),
-        syntax,
-        inherited,
-        exclude_self,
-    }))
+    Ok(Parsed::DirMerge(Merge { file: name.to_vec(), syntax, inherited, exclude_self }))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -396,13 +343,7 @@ impl MergeModifiers {
     fn set(&mut self, byte: u8, kind: Kind) -> bool {
         match byte {
             b'C' if self.plain.is_none() && (kind.is_merge() || kind == Kind::Exclude) => {
-                *self = Self {
-                    plain: Some(false),
-                    words: true,
-                    not_inherited: true,
-                    cvs: true,
-                    ..*self
-                };
+                *self = Self { plain: Some(false), words: true, not_inherited: true, cvs: true, ..*self };
             }
             b'-' | b'+' if kind.is_merge() && self.plain.is_none() => self.plain = Some(byte == b'+'),
             b'e' if kind.is_merge() => self.exclude_self = true,

@@ -70,9 +70,7 @@ impl<'d> Conflicts<'d> {
     /// The database refuses.
     pub fn close(&self, id: Digest) -> Result<bool, StoreError> {
         let sql = "UPDATE conflict SET open = 0 WHERE id = ?1 AND open = 1";
-        self.db
-            .execute("settle a conflict", sql, (id.0,))
-            .map(|changed| changed > 0)
+        self.db.execute("settle a conflict", sql, (id.0,)).map(|changed| changed > 0)
     }
 
     /// Returns all open conflicts in path order.
@@ -98,10 +96,7 @@ impl<'d> Conflicts<'d> {
     pub fn by_id(&self, prefix: &str) -> Result<Vec<Conflict>, StoreError> {
         let bound = |fill: &str| {
             let digits = format!("{prefix}{}", fill.repeat(64_usize.saturating_sub(prefix.len())));
-            HEXLOWER_PERMISSIVE
-                .decode(digits.as_bytes())
-                .ok()
-                .filter(|id| id.len() == 32)
+            HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok().filter(|id| id.len() == 32)
         };
         let (Some(low), Some(high)) = (bound("0"), bound("f")) else {
             return Ok(Vec::new());
@@ -117,8 +112,7 @@ impl<'d> Conflicts<'d> {
             packer.loser(&side.entry);
             packer.bytes(side.peer.as_bytes());
         }
-        self.db
-            .fit(packer.out, || format!("the conflict of {:?}", conflict.path))
+        self.db.fit(packer.out, || format!("the conflict of {:?}", conflict.path))
     }
 
     fn select(&self, condition: &str, params: impl Params) -> Result<Vec<Conflict>, StoreError> {
@@ -132,23 +126,13 @@ impl<'d> Conflicts<'d> {
                 let parts = (unpacker.time()?, side(&mut unpacker)?, side(&mut unpacker)?);
                 unpacker.end().map(|()| parts)
             })?;
-            Ok(Conflict {
-                id,
-                path,
-                winner,
-                loser,
-                since,
-                resolved: !open,
-            })
+            Ok(Conflict { id, path, winner, loser, since, resolved: !open })
         })
     }
 }
 
 fn side(unpacker: &mut Unpacker<'_>) -> Result<Side, PackError> {
-    Ok(Side {
-        entry: unpacker.loser()?,
-        peer: unpacker.text(PACKED_MAX)?,
-    })
+    Ok(Side { entry: unpacker.loser()?, peer: unpacker.text(PACKED_MAX)? })
 }
 
 #[cfg(test)]

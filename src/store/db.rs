@@ -207,11 +207,7 @@ impl Database {
         self.slots.borrow_mut().forget_from(saved);
         self.tally.set(self.saved_tally.get());
         // A failure such as a full disk has ended the transaction already.
-        if self.conn.is_autocommit() {
-            Ok(())
-        } else {
-            self.run("take back a batch", "ROLLBACK")
-        }
+        if self.conn.is_autocommit() { Ok(()) } else { self.run("take back a batch", "ROLLBACK") }
     }
 
     /// Returns a stored value of the replica itself. `store::meta` has the typed form.
@@ -235,9 +231,7 @@ impl Database {
 
     /// Returns a statement, prepared once per connection.
     pub(crate) fn prepare(&self, doing: &'static str, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
-        self.conn
-            .prepare_cached(sql)
-            .map_err(|source| self.sql(doing, source))
+        self.conn.prepare_cached(sql).map_err(|source| self.sql(doing, source))
     }
 
     /// Returns the numbers of the replica ids, to read.
@@ -252,16 +246,9 @@ impl Database {
 
     /// Replaces one live entry's share in the tally by another's; `None` is no live entry.
     pub(crate) fn count(&self, old: Option<u64>, new: Option<u64>) {
-        let Tally {
-            mut entries,
-            mut bytes,
-        } = self.tally.get();
-        entries = entries
-            .saturating_sub(old.is_some().into())
-            .saturating_add(new.is_some().into());
-        bytes = bytes
-            .saturating_sub(old.unwrap_or(0))
-            .saturating_add(new.unwrap_or(0));
+        let Tally { mut entries, mut bytes } = self.tally.get();
+        entries = entries.saturating_sub(old.is_some().into()).saturating_add(new.is_some().into());
+        bytes = bytes.saturating_sub(old.unwrap_or(0)).saturating_add(new.unwrap_or(0));
         self.tally.set(Tally { entries, bytes });
     }
 
@@ -272,16 +259,11 @@ impl Database {
 
     /// Returns the error for a stored value that is not valid.
     pub(crate) fn corrupt(&self, what: &str, why: PackError) -> StoreError {
-        StoreError::Corrupt {
-            path: self.path.clone(),
-            detail: format!("{what}: {why}"),
-        }
+        StoreError::Corrupt { path: self.path.clone(), detail: format!("{what}: {why}") }
     }
 
     fn run(&self, doing: &'static str, sql: &str) -> Result<(), StoreError> {
-        self.conn
-            .execute_batch(sql)
-            .map_err(|source| self.sql(doing, source))
+        self.conn.execute_batch(sql).map_err(|source| self.sql(doing, source))
     }
 
     /// Makes the connection careful, and a durable one a log with a flush at each commit.
@@ -315,10 +297,7 @@ impl Database {
     fn unreadable(&self, source: rusqlite::Error) -> StoreError {
         if source.sqlite_error_code() == Some(ErrorCode::Unknown) {
             // Nothing is wrong with the statement; what is in the file makes no sense.
-            return StoreError::Corrupt {
-                path: self.path.clone(),
-                detail: source.to_string(),
-            };
+            return StoreError::Corrupt { path: self.path.clone(), detail: source.to_string() };
         }
         self.sql("open", source)
     }
@@ -326,22 +305,16 @@ impl Database {
     /// Returns the format of the file; 0 for a new, empty one.
     fn format(&self) -> Result<i64, StoreError> {
         let number = |sql: &str| -> Result<i64, StoreError> {
-            self.conn
-                .query_row(sql, [], |row| row.get(0))
-                .map_err(|source| self.unreadable(source))
+            self.conn.query_row(sql, [], |row| row.get(0)).map_err(|source| self.unreadable(source))
         };
         let (found, known) = (number("PRAGMA user_version")?, known_format());
         match number("PRAGMA application_id")? {
-            APPLICATION_ID if found > known => Err(StoreError::Newer {
-                path: self.path.clone(),
-                found,
-                known,
-            }),
+            APPLICATION_ID if found > known => {
+                Err(StoreError::Newer { path: self.path.clone(), found, known })
+            }
             APPLICATION_ID => Ok(found),
             0 if found == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => Ok(0),
-            _ => Err(StoreError::Foreign {
-                path: self.path.clone(),
-            }),
+            _ => Err(StoreError::Foreign { path: self.path.clone() }),
         }
     }
 
@@ -351,10 +324,7 @@ impl Database {
             if let rusqlite_migration::Error::RusqliteError { err, .. } = source {
                 return self.sql("migrate", err);
             }
-            StoreError::Migrate {
-                path: self.path.clone(),
-                source,
-            }
+            StoreError::Migrate { path: self.path.clone(), source }
         })
     }
 
@@ -363,14 +333,7 @@ impl Database {
             .conn
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|source| self.sql("check", source))?;
-        if said == "ok" {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt {
-                path: self.path.clone(),
-                detail: said,
-            })
-        }
+        if said == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: self.path.clone(), detail: said }) }
     }
 
     fn load(&self) -> Result<(), StoreError> {
@@ -388,10 +351,7 @@ impl Database {
         let tally = match self.meta("tally")? {
             None => Some(Tally::default()),
             Some(value) => value.split_at_checked(8).and_then(|(entries, bytes)| {
-                Some(Tally {
-                    entries: number(entries)?,
-                    bytes: number(bytes)?,
-                })
+                Some(Tally { entries: number(entries)?, bytes: number(bytes)? })
             }),
         };
         let tally = tally.ok_or_else(|| self.corrupt("the tally", PackError::Range))?;
@@ -422,20 +382,12 @@ fn known_format() -> i64 {
 }
 
 fn connect(path: &Path, mode: Mode) -> Result<Connection, StoreError> {
-    let io = |doing| {
-        move |source| StoreError::Io {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
-    };
+    let io = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
     let sql = |source| StoreError::sql("open", path, source);
     let found = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => true,
         Ok(_) => {
-            return Err(StoreError::Foreign {
-                path: path.to_owned(),
-            });
+            return Err(StoreError::Foreign { path: path.to_owned() });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(io("look at")(error)),
@@ -444,25 +396,15 @@ fn connect(path: &Path, mode: Mode) -> Result<Connection, StoreError> {
         (Mode::Durable, true) => Connection::open(path).map_err(sql),
         (Mode::Durable, false) => {
             let dir = path.parent().unwrap_or(Path::new("."));
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .map_err(io("make the directory of"))?;
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(io("make"))?;
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("make the directory of"))?;
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io("make"))?;
             Connection::open(path).map_err(sql)
         }
         (Mode::Rehearsal, true) => {
             let left = log_of(path).metadata().is_ok_and(|log| log.len() > 0);
             let conn = Connection::open(path).map_err(sql)?;
             // What an unclean stop left in the log stays there.
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, left)
-                .map_err(sql)?;
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, left).map_err(sql)?;
             Ok(conn)
         }
         (Mode::Rehearsal, false) => Connection::open_in_memory().map_err(sql),

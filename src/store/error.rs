@@ -84,17 +84,13 @@ impl StoreError {
         | Error::FromSqlConversionFailure(..)
         | Error::IntegralValueOutOfRange(..) = source
         {
-            return Self::Corrupt {
-                path,
-                detail: format!("{doing}: {source}"),
-            };
+            return Self::Corrupt { path, detail: format!("{doing}: {source}") };
         }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt {
-                path,
-                detail: format!("{doing}: {source}"),
-            },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt { path, detail: format!("{doing}: {source}") }
+            }
             _ => Self::Sql { doing, path, source },
         }
     }

@@ -41,9 +41,7 @@ impl<'d> Hints<'d> {
                     WHERE (excluded.at_secs, excluded.at_nanos) > (hint.at_secs, hint.at_nanos)
                     UNION ALL SELECT hint.at_secs, hint.at_nanos LIMIT 1)";
         let Timestamp { secs, nanos } = hint.at;
-        self.db
-            .execute("note a hint", sql, (hint.path.key(), hint.recursive, secs, nanos))
-            .map(drop)
+        self.db.execute("note a hint", sql, (hint.path.key(), hint.recursive, secs, nanos)).map(drop)
     }
 
     /// Takes out the first `limit` hints in path order.
@@ -58,15 +56,10 @@ impl<'d> Hints<'d> {
             let sql = "SELECT path, recursive, at_secs, at_nanos FROM hint ORDER BY path LIMIT ?1";
             let hints = self.db.query(doing, sql, (limit,), |fields| {
                 let at = Timestamp::new(fields.get(2)?, fields.get(3)?);
-                Ok(Hint {
-                    path: fields.path(0)?,
-                    recursive: fields.get(1)?,
-                    at,
-                })
+                Ok(Hint { path: fields.path(0)?, recursive: fields.get(1)?, at })
             })?;
             for hint in &hints {
-                self.db
-                    .execute(doing, "DELETE FROM hint WHERE path = ?1", (hint.path.key(),))?;
+                self.db.execute(doing, "DELETE FROM hint WHERE path = ?1", (hint.path.key(),))?;
             }
             Ok(hints)
         })
@@ -77,9 +70,7 @@ impl<'d> Hints<'d> {
     /// # Errors
     /// The database refuses.
     pub fn clear(&self) -> Result<(), StoreError> {
-        self.db
-            .execute("forget the hints", "DELETE FROM hint", ())
-            .map(drop)
+        self.db.execute("forget the hints", "DELETE FROM hint", ()).map(drop)
     }
 }
 

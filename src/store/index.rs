@@ -36,10 +36,7 @@ impl<'d> Index<'d> {
     /// # Errors
     /// The database refuses or is damaged.
     pub fn get(&self, path: &RelPath) -> Result<Option<Record>, StoreError> {
-        let rows = self.select(
-            "SELECT path, seq, record FROM entry WHERE path = ?1",
-            (path.key(),),
-        )?;
+        let rows = self.select("SELECT path, seq, record FROM entry WHERE path = ?1", (path.key(),))?;
         Ok(rows.into_iter().next().map(|(_, record)| record))
     }
 
@@ -55,13 +52,9 @@ impl<'d> Index<'d> {
             let packed = pack_record(record, &mut self.db.slots_mut());
             let packed = self.db.fit(packed, || format!("the row of {path:?}"))?;
             // `SQLite` counts to 2^63; a file cannot be larger, but a peer may say so.
-            let new = record
-                .row
-                .live()
-                .map(|live| live.content.value.size().min(i64::MAX.cast_unsigned()));
+            let new = record.row.live().map(|live| live.content.value.size().min(i64::MAX.cast_unsigned()));
             let old = self.live_bytes(&key)?;
-            self.db
-                .execute("write a row", sql, (key, record.seq, new, packed))?;
+            self.db.execute("write a row", sql, (key, record.seq, new, packed))?;
             self.db.count(old, new);
             fault::pass(Point::IndexWrite);
             Ok(())
@@ -76,8 +69,7 @@ impl<'d> Index<'d> {
         self.db.batch(|| {
             let key = path.key();
             let old = self.live_bytes(&key)?;
-            self.db
-                .execute("forget a row", "DELETE FROM entry WHERE path = ?1", (key,))?;
+            self.db.execute("forget a row", "DELETE FROM entry WHERE path = ?1", (key,))?;
             self.db.count(old, None);
             Ok(())
         })
@@ -103,13 +95,7 @@ impl<'d> Index<'d> {
     /// It holds no statement open: rows written meanwhile are seen if they come behind what was already read ahead.
     #[must_use]
     pub fn cursor(&self, below: Option<&RelPath>) -> Cursor<'d> {
-        Cursor {
-            index: *self,
-            below: below.cloned(),
-            last: None,
-            ahead: VecDeque::new(),
-            done: false,
-        }
+        Cursor { index: *self, below: below.cloned(), last: None, ahead: VecDeque::new(), done: false }
     }
 
     /// Returns at most `limit` direct children of `dir`, those after `after`, in path order.

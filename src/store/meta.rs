@@ -49,10 +49,7 @@ pub struct Key<T> {
 
 impl<T> Key<T> {
     const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            value: PhantomData,
-        }
+        Self { name, value: PhantomData }
     }
 }
 
@@ -78,10 +75,7 @@ impl<'d> Meta<'d> {
         let Some(bytes) = self.db.meta(key.name)? else {
             return Ok(None);
         };
-        let damaged = || {
-            self.db
-                .corrupt(&format!("the setting {}", key.name), PackError::Range)
-        };
+        let damaged = || self.db.corrupt(&format!("the setting {}", key.name), PackError::Range);
         T::from_bytes(bytes).ok_or_else(damaged).map(Some)
     }
 
@@ -140,10 +134,7 @@ impl Value for (u64, u64) {
 
     fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
         let (first, second) = bytes.split_at_checked(8)?;
-        Some((
-            u64::from_bytes(first.to_vec())?,
-            u64::from_bytes(second.to_vec())?,
-        ))
+        Some((u64::from_bytes(first.to_vec())?, u64::from_bytes(second.to_vec())?))
     }
 }
 

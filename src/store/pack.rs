@@ -66,20 +66,14 @@ pub enum PackError {
 
 /// Returns the packed form of `row`; new replicas get numbers in `slots`.
 pub fn pack_row(row: &Row, slots: &mut Slots) -> Vec<u8> {
-    let mut packer = Packer {
-        out: Vec::with_capacity(160),
-        slots,
-    };
+    let mut packer = Packer { out: Vec::with_capacity(160), slots };
     packer.row(row);
     packer.out
 }
 
 /// Returns the packed form of `record` without its sequence, which has a column of its own.
 pub fn pack_record(record: &Record, slots: &mut Slots) -> Vec<u8> {
-    let mut packer = Packer {
-        out: Vec::with_capacity(160),
-        slots,
-    };
+    let mut packer = Packer { out: Vec::with_capacity(160), slots };
     packer.row(&record.row);
     packer.local(record);
     packer.out
@@ -103,10 +97,7 @@ pub struct Packer<'s> {
 impl<'s> Packer<'s> {
     /// Returns a packer that has written nothing.
     pub fn new(slots: &'s mut Slots) -> Self {
-        Self {
-            out: Vec::new(),
-            slots,
-        }
+        Self { out: Vec::new(), slots }
     }
 
     /// Writes one byte.
@@ -212,11 +203,8 @@ impl<'s> Packer<'s> {
         let losers = if row.losers.is_empty() { 0 } else { LOSERS };
         match &row.state {
             State::Live(live) => {
-                let parts = [
-                    (live.mode.dot, MODE_DOT),
-                    (live.owner.dot, OWNER_DOT),
-                    (live.mtime.dot, MTIME_DOT),
-                ];
+                let parts =
+                    [(live.mode.dot, MODE_DOT), (live.owner.dot, OWNER_DOT), (live.mtime.dot, MTIME_DOT)];
                 let others = parts.map(|(dot, flag)| if dot == live.content.dot { 0 } else { flag });
                 let moved = if live.moved_from.is_some() { MOVED } else { 0 };
                 self.byte(others.iter().fold(losers | moved, |flags, flag| flags | flag));
@@ -268,10 +256,7 @@ impl<'s> Packer<'s> {
             (stat.links != 1, LINKS),
             (stat.ctime != stat.attributes.mtime, OTHER_CTIME),
         ];
-        self.byte(flags.iter().fold(
-            SEEN | residue,
-            |all, (set, flag)| if *set { all | flag } else { all },
-        ));
+        self.byte(flags.iter().fold(SEEN | residue, |all, (set, flag)| if *set { all | flag } else { all }));
         self.time_near(*at, moment);
         self.number(stat.ino);
         self.number(stat.dev);
@@ -295,15 +280,8 @@ impl<'s> Packer<'s> {
 }
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 7] = [
-    Kind::File,
-    Kind::Dir,
-    Kind::Symlink,
-    Kind::Fifo,
-    Kind::Socket,
-    Kind::CharDevice,
-    Kind::BlockDevice,
-];
+pub(crate) const KINDS: [Kind; 7] =
+    [Kind::File, Kind::Dir, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];
 
 /// Returns the byte for a kind.
 pub(crate) fn kind_tag(kind: Kind) -> u8 {

@@ -35,11 +35,7 @@ impl<'d> Peers<'d> {
     pub fn get(&self, replica: ReplicaId) -> Result<Option<Peer>, StoreError> {
         let sql = "SELECT cursor, nonce FROM peer WHERE replica = ?1";
         let mut peers = self.db.query("read a peer", sql, (replica.0,), |fields| {
-            Ok(Peer {
-                replica,
-                cursor: fields.get(0)?,
-                nonce: fields.get(1)?,
-            })
+            Ok(Peer { replica, cursor: fields.get(0)?, nonce: fields.get(1)? })
         })?;
         Ok(peers.pop())
     }
@@ -50,9 +46,7 @@ impl<'d> Peers<'d> {
     /// The database refuses.
     pub fn put(&self, peer: &Peer) -> Result<(), StoreError> {
         let sql = "INSERT OR REPLACE INTO peer (replica, cursor, nonce) VALUES (?1, ?2, ?3)";
-        self.db
-            .execute("write a peer", sql, (peer.replica.0, peer.cursor, peer.nonce))
-            .map(drop)
+        self.db.execute("write a peer", sql, (peer.replica.0, peer.cursor, peer.nonce)).map(drop)
     }
 
     /// Forgets every peer but `replica`: in a pair, what stood there under another id is gone.
@@ -60,13 +54,7 @@ impl<'d> Peers<'d> {
     /// # Errors
     /// The database refuses.
     pub fn forget_others(&self, replica: ReplicaId) -> Result<(), StoreError> {
-        self.db
-            .execute(
-                "forget peers",
-                "DELETE FROM peer WHERE replica <> ?1",
-                (replica.0,),
-            )
-            .map(drop)
+        self.db.execute("forget peers", "DELETE FROM peer WHERE replica <> ?1", (replica.0,)).map(drop)
     }
 }
 

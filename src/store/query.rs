@@ -24,11 +24,7 @@ impl Database {
         sql: &str,
         params: impl Params,
     ) -> Result<usize, StoreError> {
-        self.batch(|| {
-            self.prepare(doing, sql)?
-                .execute(params)
-                .map_err(|source| self.sql(doing, source))
-        })
+        self.batch(|| self.prepare(doing, sql)?.execute(params).map_err(|source| self.sql(doing, source)))
     }
 
     /// Returns what `read` makes of each row of the answer.
@@ -66,30 +62,20 @@ impl Database {
         if packed.len() <= PACKED_MAX {
             return Ok(packed);
         }
-        Err(StoreError::TooLarge {
-            path: self.path().to_owned(),
-            what: what(),
-        })
+        Err(StoreError::TooLarge { path: self.path().to_owned(), what: what() })
     }
 }
 
 impl<'r> Fields<'r, '_> {
     /// Returns a value.
     pub(crate) fn get<T: FromSql>(&self, column: usize) -> Result<T, StoreError> {
-        self.row
-            .get(column)
-            .map_err(|source| self.db.sql(self.doing, source))
+        self.row.get(column).map_err(|source| self.db.sql(self.doing, source))
     }
 
     /// Returns bytes, in place.
     pub(crate) fn bytes(&self, column: usize) -> Result<&'r [u8], StoreError> {
-        let value = self
-            .row
-            .get_ref(column)
-            .map_err(|source| self.db.sql(self.doing, source))?;
-        value
-            .as_blob()
-            .map_err(|source| self.db.sql(self.doing, source.into()))
+        let value = self.row.get_ref(column).map_err(|source| self.db.sql(self.doing, source))?;
+        value.as_blob().map_err(|source| self.db.sql(self.doing, source.into()))
     }
 
     /// Returns the path of a stored key.

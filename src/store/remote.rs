@@ -41,10 +41,8 @@ impl<'d> Remote<'d> {
         self.db.batch(|| {
             let packed = pack_row(row, &mut self.db.slots_mut());
             let packed = self.db.fit(packed, || format!("the peer's row of {path:?}"))?;
-            let moved_to = row
-                .tombstone()
-                .and_then(|tombstone| tombstone.moved_to.as_ref())
-                .map(RelPath::key);
+            let moved_to =
+                row.tombstone().and_then(|tombstone| tombstone.moved_to.as_ref()).map(RelPath::key);
             self.db.execute(
                 "write a row of the peer",
                 "INSERT OR REPLACE INTO remote (path, gone, moved_to, row) VALUES (?1, ?2, ?3, ?4)",
@@ -61,9 +59,7 @@ impl<'d> Remote<'d> {
     /// The database refuses.
     pub fn remove(&self, path: &RelPath) -> Result<(), StoreError> {
         let sql = "DELETE FROM remote WHERE path = ?1";
-        self.db
-            .execute("forget a row of the peer", sql, (path.key(),))
-            .map(drop)
+        self.db.execute("forget a row of the peer", sql, (path.key(),)).map(drop)
     }
 
     /// Forgets all rows.
@@ -71,9 +67,7 @@ impl<'d> Remote<'d> {
     /// # Errors
     /// The database refuses.
     pub fn clear(&self) -> Result<(), StoreError> {
-        self.db
-            .execute("forget the rows of the peer", "DELETE FROM remote", ())
-            .map(drop)
+        self.db.execute("forget the rows of the peer", "DELETE FROM remote", ()).map(drop)
     }
 
     /// Returns at most `limit` rows in path order, those after `after`.
@@ -105,10 +99,7 @@ impl<'d> Remote<'d> {
     /// # Errors
     /// The database refuses or is damaged.
     pub fn moved_to(&self, path: &RelPath) -> Result<Vec<(RelPath, Row)>, StoreError> {
-        self.select(
-            "SELECT path, row FROM remote WHERE moved_to = ?1 ORDER BY path",
-            (path.key(),),
-        )
+        self.select("SELECT path, row FROM remote WHERE moved_to = ?1 ORDER BY path", (path.key(),))
     }
 
     /// Returns how many rows wait. Reads all keys.
@@ -116,8 +107,7 @@ impl<'d> Remote<'d> {
     /// # Errors
     /// The database refuses.
     pub fn count(&self) -> Result<u64, StoreError> {
-        self.db
-            .ask("count the rows of the peer", "SELECT count(*) FROM remote", ())
+        self.db.ask("count the rows of the peer", "SELECT count(*) FROM remote", ())
     }
 
     /// Returns how many of them are deletions, renames not counted (S14). Reads the keys of these alone.

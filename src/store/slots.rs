@@ -16,16 +16,8 @@ impl Slots {
     /// Returns the slots of a database, given its replicas in the order of their numbers.
     #[must_use]
     pub fn saved(replicas: Vec<ReplicaId>) -> Self {
-        let numbers = replicas
-            .iter()
-            .enumerate()
-            .map(|(number, replica)| (*replica, number))
-            .collect();
-        Self {
-            saved: replicas.len(),
-            replicas,
-            numbers,
-        }
+        let numbers = replicas.iter().enumerate().map(|(number, replica)| (*replica, number)).collect();
+        Self { saved: replicas.len(), replicas, numbers }
     }
 
     /// Returns the number of `replica`; an unknown one gets the next.

@@ -16,26 +16,17 @@ impl Span {
     #[must_use]
     pub fn all() -> Self {
         // No key reaches this: a component has at most 255 bytes, and behind it comes 0 or the end.
-        Self {
-            low: Vec::new(),
-            high: vec![0xff; 256],
-        }
+        Self { low: Vec::new(), high: vec![0xff; 256] }
     }
 
     /// Returns the range of what lies strictly below `dir`.
     #[must_use]
     pub fn below(dir: &RelPath) -> Self {
         if dir.is_root() {
-            return Self {
-                low: vec![0],
-                ..Self::all()
-            };
+            return Self { low: vec![0], ..Self::all() };
         }
         // In keys a 0 ends a component, so the descendants of `a` are what begins with `a\0`.
-        Self {
-            low: behind(&dir.key(), 0),
-            high: behind(&dir.key(), 1),
-        }
+        Self { low: behind(&dir.key(), 0), high: behind(&dir.key(), 1) }
     }
 
     /// Returns what of this range comes after `path` itself.
@@ -48,11 +39,7 @@ impl Span {
     /// Returns what of this range comes after `path` and all below it.
     #[must_use]
     pub fn after_tree(mut self, path: &RelPath) -> Self {
-        self.low = self.low.max(if path.is_root() {
-            self.high.clone()
-        } else {
-            behind(&path.key(), 1)
-        });
+        self.low = self.low.max(if path.is_root() { self.high.clone() } else { behind(&path.key(), 1) });
         self
     }
 

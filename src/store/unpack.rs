@@ -31,12 +31,7 @@ pub fn unpack_record(bytes: &[u8], seq: u64, slots: &Slots) -> Result<Record, Pa
     let row = unpacker.row()?;
     let (seen, residue) = unpacker.local(&row)?;
     unpacker.end()?;
-    Ok(Record {
-        row,
-        seq,
-        seen,
-        residue,
-    })
+    Ok(Record { row, seq, seen, residue })
 }
 
 /// Reads values that stand behind each other.
@@ -51,11 +46,7 @@ impl<'b> Unpacker<'b> {
     /// # Errors
     /// There are more than [`PACKED_MAX`] bytes.
     pub fn new(bytes: &'b [u8], slots: &'b Slots) -> Result<Self, PackError> {
-        if bytes.len() > PACKED_MAX {
-            Err(PackError::TooLarge)
-        } else {
-            Ok(Self { rest: bytes, slots })
-        }
+        if bytes.len() > PACKED_MAX { Err(PackError::TooLarge) } else { Ok(Self { rest: bytes, slots }) }
     }
 
     /// Checks that nothing is left.
@@ -63,11 +54,7 @@ impl<'b> Unpacker<'b> {
     /// # Errors
     /// There are more bytes.
     pub fn end(&self) -> Result<(), PackError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(PackError::Long)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(PackError::Long) }
     }
 
     /// Reads one byte.
@@ -106,11 +93,7 @@ impl<'b> Unpacker<'b> {
             }
             number |= bits << shift;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 {
-                    Err(PackError::Range)
-                } else {
-                    Ok(number)
-                };
+                return if byte == 0 && shift > 0 { Err(PackError::Range) } else { Ok(number) };
             }
         }
         Err(PackError::Range)
@@ -137,11 +120,7 @@ impl<'b> Unpacker<'b> {
     /// There are more, or fewer than announced.
     pub fn bytes(&mut self, most: usize) -> Result<&'b [u8], PackError> {
         let count = usize::try_from(self.number()?).or(Err(PackError::Range))?;
-        if count > most {
-            Err(PackError::Range)
-        } else {
-            self.take(count)
-        }
+        if count > most { Err(PackError::Range) } else { self.take(count) }
     }
 
     /// Reads text behind its length in bytes, at most `most`.
@@ -171,11 +150,7 @@ impl<'b> Unpacker<'b> {
     fn time_near(&mut self, base: Timestamp) -> Result<Timestamp, PackError> {
         let secs = base.secs.wrapping_add(self.signed()?);
         let nanos = u32::from_le_bytes(self.array()?);
-        if nanos >= 1_000_000_000 {
-            Err(PackError::Range)
-        } else {
-            Ok(Timestamp { secs, nanos })
-        }
+        if nanos >= 1_000_000_000 { Err(PackError::Range) } else { Ok(Timestamp { secs, nanos }) }
     }
 
     /// Reads a dot.
@@ -184,10 +159,7 @@ impl<'b> Unpacker<'b> {
     /// Its slot has no replica.
     pub fn dot(&mut self) -> Result<Dot, PackError> {
         let replica = self.slots.replica(self.number()?).ok_or(PackError::Slot)?;
-        Ok(Dot {
-            replica,
-            counter: self.number()?,
-        })
+        Ok(Dot { replica, counter: self.number()? })
     }
 
     /// Reads mode, owner and modification time.
@@ -196,15 +168,8 @@ impl<'b> Unpacker<'b> {
     /// A number is out of range.
     pub fn attributes(&mut self) -> Result<Attributes, PackError> {
         let mode = self.small()?;
-        let owner = Owner {
-            uid: self.small()?,
-            gid: self.small()?,
-        };
-        Ok(Attributes {
-            mode,
-            owner,
-            mtime: self.time()?,
-        })
+        let owner = Owner { uid: self.small()?, gid: self.small()? };
+        Ok(Attributes { mode, owner, mtime: self.time()? })
     }
 
     /// Reads a content.
@@ -214,17 +179,11 @@ impl<'b> Unpacker<'b> {
     pub fn content(&mut self) -> Result<Content, PackError> {
         Ok(match self.kind()? {
             Kind::Dir => Content::Dir,
-            Kind::File => Content::File {
-                digest: Digest(self.array()?),
-                size: self.number()?,
-            },
+            Kind::File => Content::File { digest: Digest(self.array()?), size: self.number()? },
             Kind::Symlink => Content::Symlink(self.bytes(PATH_BYTES_MAX)?.into()),
             Kind::Fifo => Content::Fifo,
             Kind::Socket => Content::Socket,
-            kind @ (Kind::CharDevice | Kind::BlockDevice) => Content::Device {
-                kind,
-                rdev: self.number()?,
-            },
+            kind @ (Kind::CharDevice | Kind::BlockDevice) => Content::Device { kind, rdev: self.number()? },
         })
     }
 
@@ -234,10 +193,7 @@ impl<'b> Unpacker<'b> {
     /// It is unknown.
     pub fn kind(&mut self) -> Result<Kind, PackError> {
         let tag = self.byte()?;
-        KINDS
-            .into_iter()
-            .find(|kind| kind_tag(*kind) == tag)
-            .ok_or(PackError::Tag)
+        KINDS.into_iter().find(|kind| kind_tag(*kind) == tag).ok_or(PackError::Tag)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], PackError> {
@@ -276,11 +232,7 @@ impl<'b> Unpacker<'b> {
     fn dot_within(&mut self, vector: &VersionVector) -> Result<Dot, PackError> {
         let number = self.number()?;
         let replica = self.slots.replica(number >> 1).ok_or(PackError::Slot)?;
-        let counter = if number & 1 == 0 {
-            vector.get(replica)
-        } else {
-            self.number()?
-        };
+        let counter = if number & 1 == 0 { vector.get(replica) } else { self.number()? };
         Ok(Dot { replica, counter })
     }
 
@@ -299,29 +251,11 @@ impl<'b> Unpacker<'b> {
             State::Live(self.live(flags, &vector, content, attributes, dot)?)
         } else {
             let deleted_at = self.time()?;
-            let moved_to = if flags & MOVED == 0 {
-                None
-            } else {
-                Some(self.path()?)
-            };
-            State::Deleted(Tombstone {
-                dot,
-                deleted_at,
-                content,
-                attributes,
-                moved_to,
-            })
+            let moved_to = if flags & MOVED == 0 { None } else { Some(self.path()?) };
+            State::Deleted(Tombstone { dot, deleted_at, content, attributes, moved_to })
         };
-        let losers = if flags & LOSERS == 0 {
-            Vec::new()
-        } else {
-            self.losers()?
-        };
-        Ok(Row {
-            vector,
-            state,
-            losers,
-        })
+        let losers = if flags & LOSERS == 0 { Vec::new() } else { self.losers()? };
+        Ok(Row { vector, state, losers })
     }
 
     fn live(
@@ -333,37 +267,21 @@ impl<'b> Unpacker<'b> {
         dot: Dot,
     ) -> Result<Live, PackError> {
         let mut own = |flag: u8| {
-            if flags & flag == 0 {
-                Ok(dot)
-            } else {
-                self.dot_within(vector)
-            }
+            if flags & flag == 0 { Ok(dot) } else { self.dot_within(vector) }
         };
         let (mode, owner, mtime) = (own(MODE_DOT)?, own(OWNER_DOT)?, own(MTIME_DOT)?);
         let recorded = self.time()?;
         let moved_from = if flags & MOVED == 0 {
             None
         } else {
-            Some(Origin {
-                path: self.path()?,
-                vector: self.vector()?,
-            })
+            Some(Origin { path: self.path()?, vector: self.vector()? })
         };
         Ok(Live {
             content: Stamped { value: content, dot },
             recorded,
-            mode: Stamped {
-                value: attributes.mode,
-                dot: mode,
-            },
-            owner: Stamped {
-                value: attributes.owner,
-                dot: owner,
-            },
-            mtime: Stamped {
-                value: attributes.mtime,
-                dot: mtime,
-            },
+            mode: Stamped { value: attributes.mode, dot: mode },
+            owner: Stamped { value: attributes.owner, dot: owner },
+            mtime: Stamped { value: attributes.mtime, dot: mtime },
             moved_from,
         })
     }
@@ -392,37 +310,14 @@ impl<'b> Unpacker<'b> {
         let (content, attributes, moment) = replicated(row);
         let at = self.time_near(moment)?;
         let (ino, dev) = (self.number()?, self.number()?);
-        let attributes = if flags & OTHER_ATTRIBUTES == 0 {
-            attributes
-        } else {
-            self.attributes()?
-        };
-        let ctime = if flags & OTHER_CTIME == 0 {
-            attributes.mtime
-        } else {
-            self.time_near(at)?
-        };
+        let attributes = if flags & OTHER_ATTRIBUTES == 0 { attributes } else { self.attributes()? };
+        let ctime = if flags & OTHER_CTIME == 0 { attributes.mtime } else { self.time_near(at)? };
         let (kind, size) = match flags & OTHER_CONTENT {
             0 => (content.kind(), content.size()),
             _ => (self.kind()?, self.number()?),
         };
         let rdev = if flags & RDEV == 0 { 0 } else { self.number()? };
         let links = if flags & LINKS == 0 { 1 } else { self.number()? };
-        Ok((
-            Some(Seen {
-                stat: Stat {
-                    kind,
-                    attributes,
-                    size,
-                    ctime,
-                    ino,
-                    dev,
-                    links,
-                    rdev,
-                },
-                at,
-            }),
-            residue,
-        ))
+        Ok((Some(Seen { stat: Stat { kind, attributes, size, ctime, ino, dev, links, rdev }, at }), residue))
     }
 }

@@ -64,19 +64,8 @@ impl<'d> Versions<'d> {
             let Timestamp { secs, nanos } = version.replaced;
             let digest = version.digest.map(|digest| digest.0);
             let (key, place) = (version.path.key(), version.place.key());
-            let row = (
-                &version.id,
-                key,
-                secs,
-                nanos,
-                digest,
-                &version.batch,
-                place,
-                packed,
-            );
-            self.db
-                .execute("add a version", sql, row)
-                .map(|changed| changed > 0)
+            let row = (&version.id, key, secs, nanos, digest, &version.batch, place, packed);
+            self.db.execute("add a version", sql, row).map(|changed| changed > 0)
         })
     }
 
@@ -116,10 +105,7 @@ impl<'d> Versions<'d> {
         let Span { low, high } = Span::below(dir);
         let order = "ORDER BY path, replaced_secs, replaced_nanos, id LIMIT";
         let Some(after) = after else {
-            return self.select(
-                &format!("WHERE path >= ?1 AND path < ?2 {order} ?3"),
-                (low, high, limit),
-            );
+            return self.select(&format!("WHERE path >= ?1 AND path < ?2 {order} ?3"), (low, high, limit));
         };
         let Timestamp { secs, nanos } = after.replaced;
         self.select(
@@ -155,9 +141,7 @@ impl<'d> Versions<'d> {
         packer.attributes(version.attributes);
         packer.bytes(version.by.as_bytes());
         packer.bytes(version.why.as_bytes());
-        self.db.fit(packer.out, || {
-            format!("the version {} of {:?}", version.id, version.path)
-        })
+        self.db.fit(packer.out, || format!("the version {} of {:?}", version.id, version.path))
     }
 
     fn select(&self, condition: &str, params: impl Params) -> Result<Vec<Version>, StoreError> {
@@ -178,19 +162,7 @@ impl<'d> Versions<'d> {
             let replaced = Timestamp::new(fields.get(2)?, fields.get(3)?);
             let digest = fields.get::<Option<[u8; 32]>>(4)?.map(Digest);
             let (batch, place) = (fields.get(5)?, fields.path(6)?);
-            Ok(Version {
-                id,
-                path,
-                batch,
-                place,
-                replaced,
-                kind,
-                size,
-                digest,
-                attributes,
-                by,
-                why,
-            })
+            Ok(Version { id, path, batch, place, replaced, kind, size, digest, attributes, by, why })
         })
     }
 }

@@ -71,12 +71,7 @@ impl Identity {
     /// # Errors
     /// Never for an Ed25519 key, whose public half has 32 bytes.
     pub fn public(&self) -> Result<PublicKey, IdentityError> {
-        self.0
-            .public_key()
-            .as_ref()
-            .try_into()
-            .map(PublicKey)
-            .map_err(|_length| IdentityError::Random)
+        self.0.public_key().as_ref().try_into().map(PublicKey).map_err(|_length| IdentityError::Random)
     }
 
     /// Returns the key in `state_dir`, checked for being this user's (`me`, the effective uid) alone.
@@ -89,42 +84,23 @@ impl Identity {
             if source.kind() == io::ErrorKind::NotFound {
                 IdentityError::Missing(path.clone())
             } else {
-                IdentityError::Io {
-                    action: "open",
-                    path: path.clone(),
-                    source,
-                }
+                IdentityError::Io { action: "open", path: path.clone(), source }
             }
         })?;
-        let read = |source| IdentityError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        };
+        let read = |source| IdentityError::Io { action: "read", path: path.clone(), source };
         let metadata = file.metadata().map_err(read)?;
         if !metadata.is_file() {
             return Err(IdentityError::NoKey { path });
         }
         if metadata.uid() != me {
-            return Err(IdentityError::Foreign {
-                path,
-                owner: metadata.uid(),
-                me,
-            });
+            return Err(IdentityError::Foreign { path, owner: metadata.uid(), me });
         }
         if metadata.mode() & 0o077 != 0 {
-            return Err(IdentityError::Readable {
-                path,
-                mode: metadata.mode() & 0o7777,
-            });
+            return Err(IdentityError::Readable { path, mode: metadata.mode() & 0o7777 });
         }
         let mut document = Vec::new();
-        file.take(KEY_BYTES_MAX + 1)
-            .read_to_end(&mut document)
-            .map_err(read)?;
-        Ed25519KeyPair::from_pkcs8(&document)
-            .map(Self)
-            .map_err(|_rejected| IdentityError::NoKey { path })
+        file.take(KEY_BYTES_MAX + 1).read_to_end(&mut document).map_err(read)?;
+        Ed25519KeyPair::from_pkcs8(&document).map(Self).map_err(|_rejected| IdentityError::NoKey { path })
     }
 
     /// Makes a key in `state_dir`, durable when this returns. Never replaces one.
@@ -147,9 +123,7 @@ impl Identity {
             .map_err(failed("make"))?;
         file.write_all(document.as_ref()).map_err(failed("write"))?;
         file.sync_all().map_err(failed("flush"))?;
-        File::open(state_dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(failed("flush"))?;
+        File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(failed("flush"))?;
         Ed25519KeyPair::from_pkcs8(document.as_ref())
             .map(Self)
             .map_err(|_rejected| IdentityError::NoKey { path })
@@ -169,10 +143,7 @@ mod tests {
     fn a_key_is_made_once_and_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let me = uid(dir.path());
-        assert!(matches!(
-            Identity::load(dir.path(), me),
-            Err(IdentityError::Missing(_))
-        ));
+        assert!(matches!(Identity::load(dir.path(), me), Err(IdentityError::Missing(_))));
         let made = Identity::create(dir.path()).unwrap().public().unwrap();
         assert_eq!(Identity::load(dir.path(), me).unwrap().public().unwrap(), made);
         assert!(Identity::create(dir.path()).is_err());
@@ -186,22 +157,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, me) = (dir.path().join(KEY_FILE), uid(dir.path()));
         Identity::create(dir.path()).unwrap();
-        assert!(matches!(
-            Identity::load(dir.path(), me + 1),
-            Err(IdentityError::Foreign { .. })
-        ));
+        assert!(matches!(Identity::load(dir.path(), me + 1), Err(IdentityError::Foreign { .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            Identity::load(dir.path(), me),
-            Err(IdentityError::Readable { mode: 0o640, .. })
-        ));
+        assert!(matches!(Identity::load(dir.path(), me), Err(IdentityError::Readable { mode: 0o640, .. })));
         for content in [&b""[..], b"no key", &[0x30; 4096]] {
             std::fs::write(&path, content).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            assert!(matches!(
-                Identity::load(dir.path(), me),
-                Err(IdentityError::NoKey { .. })
-            ));
+            assert!(matches!(Identity::load(dir.path(), me), Err(IdentityError::NoKey { .. })));
         }
     }
 }

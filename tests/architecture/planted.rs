@@ -10,25 +10,13 @@ fn sound() -> Vec<Source> {
     vec![
         Source::new("lib.rs", LIB),
         Source::new("model/path.rs", "pub struct RelPath;\n"),
-        Source::new(
-            "rules/filter.rs",
-            "use crate::model::path::RelPath;\nuse regex::bytes::Regex;\n",
-        ),
-        Source::new(
-            "plan/action.rs",
-            "use crate::model::path::RelPath;\npub struct Action;\n",
-        ),
+        Source::new("rules/filter.rs", "use crate::model::path::RelPath;\nuse regex::bytes::Regex;\n"),
+        Source::new("plan/action.rs", "use crate::model::path::RelPath;\npub struct Action;\n"),
         Source::new("plan/order.rs", "use crate::plan::action::Action;\n"),
-        Source::new(
-            "disk/root.rs",
-            "use rustix::fs::openat2;\nuse crate::model::path::RelPath;\n",
-        ),
+        Source::new("disk/root.rs", "use rustix::fs::openat2;\nuse crate::model::path::RelPath;\n"),
         Source::new("store/db.rs", "use rusqlite::Connection;\n"),
         Source::new("bin/csync.rs", "fn main() { csync::cli::args::run() }\n"),
-        Source::new(
-            "cli/args.rs",
-            "use clap::Parser;\nuse crate::plan::action::Action;\n",
-        ),
+        Source::new("cli/args.rs", "use clap::Parser;\nuse crate::plan::action::Action;\n"),
     ]
 }
 
@@ -83,24 +71,16 @@ fn a_sound_house_has_no_faults() {
 
 #[test]
 fn every_planted_fault_is_found() {
-    for (rule, row) in PLANTED
-        .iter()
-        .flat_map(|(rule, rows)| rows.lines().map(move |row| (rule, row)))
-    {
+    for (rule, row) in PLANTED.iter().flat_map(|(rule, rows)| rows.lines().map(move |row| (rule, row))) {
         let cells: Vec<&str> = row.trim().split(" | ").collect();
-        let [case, path, line, words] = cells[..] else {
-            panic!("a row has four cells: {row}")
-        };
+        let [case, path, line, words] = cells[..] else { panic!("a row has four cells: {row}") };
         let mut sources = sound();
         match sources.iter_mut().find(|source| source.path == path) {
             Some(source) => source.text.push_str(line),
             None => sources.push(Source::new(path, line)),
         }
         let faults = rule(&sources);
-        assert!(
-            faults.iter().any(|fault| fault.contains(words)),
-            "{case}: found {faults:?}"
-        );
+        assert!(faults.iter().any(|fault| fault.contains(words)), "{case}: found {faults:?}");
     }
 }
 
@@ -109,10 +89,7 @@ fn a_file_of_501_lines_is_found() {
     let mut sources = sound();
     sources.push(Source::new("plan/long.rs", &"// a line\n".repeat(LINES_MAX)));
     assert_eq!(long_files(&sources), Vec::<String>::new());
-    sources.push(Source::new(
-        "plan/longer.rs",
-        &"// a line\n".repeat(LINES_MAX + 1),
-    ));
+    sources.push(Source::new("plan/longer.rs", &"// a line\n".repeat(LINES_MAX + 1)));
     assert_eq!(long_files(&sources).len(), 1);
 }
 
@@ -121,12 +98,7 @@ fn comments_and_tests_may_say_what_code_may_not() {
     let text = "// std::fs\n/// SystemTime\npub fn f() {}\n#[cfg(test)]\nmod tests {\n    use super::*;\n    use crate::store::db::Db;\n}\n";
     let mut sources = sound();
     sources.push(Source::new("plan/order.rs", text));
-    for rule in [
-        impurities,
-        imports_against_the_floors,
-        misspelt_imports,
-        strangers,
-    ] {
+    for rule in [impurities, imports_against_the_floors, misspelt_imports, strangers] {
         assert_eq!(rule(&sources), Vec::<String>::new());
     }
 }

@@ -36,28 +36,18 @@ impl<'a> Drill<'a> {
         let sandbox = Sandbox::new();
         (workload.prepare)(&sandbox);
         let before = both(&sandbox);
-        Self {
-            sandbox,
-            workload,
-            before,
-        }
+        Self { sandbox, workload, before }
     }
 
     /// The run, with a log of the points that it passes, and killed by `kill`.
     pub(crate) fn command(&self, kill: Option<&Kill>) -> Command {
-        let mut injections: Vec<String> = self
-            .workload
-            .without
-            .iter()
-            .map(|&without| without.to_owned())
-            .collect();
+        let mut injections: Vec<String> =
+            self.workload.without.iter().map(|&without| without.to_owned()).collect();
         if let Some(Kill::Call(call, nth)) = kill {
             injections.push(format!("{call}:signal=KILL:when={nth}"));
         }
         let mut command = traced(&self.sandbox, &injections, Path::new("/dev/null"));
-        command
-            .args(self.workload.arguments)
-            .env("CSYNC_CRASH_LOG", self.log());
+        command.args(self.workload.arguments).env("CSYNC_CRASH_LOG", self.log());
         if let Some(Kill::Point(name, nth)) = kill {
             command.env("CSYNC_CRASH", format!("{name}:{nth}"));
         }
@@ -97,10 +87,7 @@ impl<'a> Drill<'a> {
 
     fn must_be_whole(&self, end: &Snapshot, when: &str) {
         let mut codes = Vec::new();
-        while codes
-            .last()
-            .is_none_or(|code| ![Some(0), Some(40)].contains(code))
-        {
+        while codes.last().is_none_or(|code| ![Some(0), Some(40)].contains(code)) {
             let run = Run::of(&mut self.command(None));
             codes.push(run.code());
             let mended = codes.len() < RUNS_MAX || run.code().is_some_and(|code| code == 0 || code == 40);
@@ -108,19 +95,12 @@ impl<'a> Drill<'a> {
         }
         let [a, b] = both(&self.sandbox);
         a.agrees_with(&b, ALL, &format!("{when}: the two roots"));
-        a.agrees_with(
-            end,
-            UNTIMED,
-            &format!("{when}: the end of a run that nobody killed"),
-        );
+        a.agrees_with(end, UNTIMED, &format!("{when}: the end of a run that nobody killed"));
         self.nothing_is_lost(&[&a, &b], when);
         self.nothing_is_left(when);
         let again = Run::of(self.command(None).arg("-i")).ends_with(&[0]);
         assert_eq!(again.stdout(), "", "{when}: the next run had something to do");
-        assert!(
-            both(&self.sandbox) == [a, b],
-            "{when}: the next run changed something"
-        );
+        assert!(both(&self.sandbox) == [a, b], "{when}: the next run changed something");
     }
 
     fn nothing_is_lost(&self, after: &[&Snapshot; 2], when: &str) {
@@ -153,11 +133,7 @@ impl<'a> Drill<'a> {
 }
 
 /// Files that a run makes take their time from the file they copy; the end of two sandboxes differs in it.
-const UNTIMED: Compare = Compare {
-    modes: true,
-    owners: true,
-    times: false,
-};
+const UNTIMED: Compare = Compare { modes: true, owners: true, times: false };
 
 /// Returns the tree in which `workload` ends when nobody kills it.
 pub(crate) fn end_of(workload: &Workload) -> Snapshot {
@@ -177,15 +153,9 @@ pub(crate) fn traced(sandbox: &Sandbox, injections: &[String], log: &Path) -> Co
     if injections.is_empty() {
         return sandbox.command(CSYNC);
     }
-    let calls: Vec<&str> = injections
-        .iter()
-        .map(|text| text.split(':').next().unwrap_or_default())
-        .collect();
+    let calls: Vec<&str> = injections.iter().map(|text| text.split(':').next().unwrap_or_default()).collect();
     let mut command = sandbox.command("strace");
-    command
-        .args(["-f", "-qq", "-o"])
-        .arg(log)
-        .args(["-e", &format!("trace={}", calls.join(","))]);
+    command.args(["-f", "-qq", "-o"]).arg(log).args(["-e", &format!("trace={}", calls.join(","))]);
     for injection in injections.iter().filter(|injection| injection.contains(':')) {
         command.args(["-e", &format!("inject={injection}")]);
     }

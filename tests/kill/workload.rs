@@ -23,34 +23,10 @@ const PUSH: &[&str] = &["push", "a/", "b", "--delete", "--yes"];
 
 /// Every workload.
 pub(crate) const WORKLOADS: &[Workload] = &[
-    Workload {
-        name: "union",
-        arguments: SYNC,
-        keeps: true,
-        without: None,
-        prepare: union,
-    },
-    Workload {
-        name: "clash",
-        arguments: SYNC,
-        keeps: true,
-        without: None,
-        prepare: clash,
-    },
-    Workload {
-        name: "changes",
-        arguments: SYNC,
-        keeps: true,
-        without: None,
-        prepare: changes,
-    },
-    Workload {
-        name: "push",
-        arguments: PUSH,
-        keeps: false,
-        without: None,
-        prepare: diverged,
-    },
+    Workload { name: "union", arguments: SYNC, keeps: true, without: None, prepare: union },
+    Workload { name: "clash", arguments: SYNC, keeps: true, without: None, prepare: clash },
+    Workload { name: "changes", arguments: SYNC, keeps: true, without: None, prepare: changes },
+    Workload { name: "push", arguments: PUSH, keeps: false, without: None, prepare: diverged },
     Workload {
         name: "changes without renameat2",
         arguments: SYNC,
@@ -86,35 +62,23 @@ fn clash(sandbox: &Sandbox) {
 /// Two trees that were the same, and then both were edited, pruned, renamed, retyped and put at odds.
 fn changes(sandbox: &Sandbox) {
     let (a, b) = (sandbox.a(), sandbox.b());
-    build(
-        &a,
-        "d/a=1 d/b=22 d/deep/c=333 d/deep/d=4444 ren/x=#2000 ren/y=#3000 ren/sub/z=#70000 link->d/a",
-    );
+    build(&a, "d/a=1 d/b=22 d/deep/c=333 d/deep/d=4444 ren/x=#2000 ren/y=#3000 ren/sub/z=#70000 link->d/a");
     build(
         &a,
         "edit1=e1 edit2=e22 edit3=e333 gone1=g1 gone2=g22 gonedir/p=1 gonedir/q/r=22 both=base mode=m at-odds=1",
     );
-    build(
-        &a,
-        "flip1=file flip2/in=2 flip2/more/in=33 flip3=333 big=#1200000 twin=linked still=same",
-    );
+    build(&a, "flip1=file flip2/in=2 flip2/more/in=33 flip3=333 big=#1200000 twin=linked still=same");
     sandbox.sync(&["--yes"]).ends_with(&[0]);
     fs::hard_link(b.join("twin"), b.join("twin2")).expect("make a hard link");
 
-    build(
-        &a,
-        "edit1=edited-on-a both=from-a twin=#900 new-a/one=1 new-a/two/three=333 link->edit1",
-    );
+    build(&a, "edit1=edited-on-a both=from-a twin=#900 new-a/one=1 new-a/two/three=333 link->edit1");
     build(&a, "flip1/now/a=directory");
     ["gone1", "at-odds"].into_iter().for_each(|path| clear(&a, path));
     rename(&a, "ren", "renamed");
     chmod(&a, "mode", 0o600);
     chmod(&a, "d/deep", 0o700);
 
-    build(
-        &b,
-        "edit2=#5000 edit3=edited-on-b both=from-b-side new-b/one=1 at-odds=edited big=#1300000",
-    );
+    build(&b, "edit2=#5000 edit3=edited-on-b both=from-b-side new-b/one=1 at-odds=edited big=#1300000");
     build(&b, "flip2=now-a-file flip3->edit1");
     ["gone2", "gonedir"].into_iter().for_each(|path| clear(&b, path));
     rename(&b, "d/deep/c", "moved/c");

@@ -15,7 +15,7 @@ use csync::rules::conflict::{Policy, Side};
 
 /// What a disk holds at one path.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub content: Content,
     pub attributes: Attributes,
     pub ino: u64,
@@ -24,7 +24,7 @@ pub struct Node {
 
 /// One replica: index, disk, version store.
 #[derive(Clone)]
-pub struct Replica {
+pub(crate) struct Replica {
     pub side: Side,
     pub me: ReplicaId,
     pub seq: u64,
@@ -39,7 +39,7 @@ pub struct Replica {
 
 /// How a pass may go wrong.
 #[derive(Clone, Copy)]
-pub struct Mishaps {
+pub(crate) struct Mishaps {
     /// Chance, in percent, that a step is left for a later round.
     pub skip: u32,
     /// Chance, in percent, that the replica stops right after a step, before it is recorded.
@@ -59,7 +59,7 @@ impl Index for Replica {
 }
 
 impl Replica {
-    pub fn new(side: Side, id: u8) -> Self {
+    pub(crate) fn new(side: Side, id: u8) -> Self {
         Self {
             side,
             me: ReplicaId([id; 16]),
@@ -75,7 +75,7 @@ impl Replica {
     }
 
     /// The user writes `content`; directories above appear, what stood there and below it is the user's to lose.
-    pub fn write(&mut self, path: &RelPath, content: Content) {
+    pub(crate) fn write(&mut self, path: &RelPath, content: Content) {
         for parent in path.ancestors() {
             if !self.disk.get(&parent).is_some_and(|node| node.content.is_dir()) {
                 self.put(&parent, Content::Dir);
@@ -89,29 +89,17 @@ impl Replica {
         self.clock += 10;
         self.inodes += 1;
         let now = Timestamp::new(self.clock, 0);
-        let attributes = Attributes {
-            mode: 0o644,
-            owner: Owner::default(),
-            mtime: now,
-        };
-        self.disk.insert(
-            path.clone(),
-            Node {
-                content,
-                attributes,
-                ino: self.inodes,
-                ctime: now,
-            },
-        );
+        let attributes = Attributes { mode: 0o644, owner: Owner::default(), mtime: now };
+        self.disk.insert(path.clone(), Node { content, attributes, ino: self.inodes, ctime: now });
     }
 
     /// The user removes a path and all below it.
-    pub fn remove(&mut self, path: &RelPath) {
+    pub(crate) fn remove(&mut self, path: &RelPath) {
         self.disk.retain(|at, _| at != path && !at.is_below(path));
     }
 
     /// The user renames a path, with all below it, to a free place.
-    pub fn rename(&mut self, from: &RelPath, to: &RelPath) {
+    pub(crate) fn rename(&mut self, from: &RelPath, to: &RelPath) {
         if to.is_below(from) || from.is_below(to) || from == to || self.disk.contains_key(to) {
             return;
         }
@@ -120,12 +108,8 @@ impl Replica {
                 return;
             }
         }
-        let moved: Vec<RelPath> = self
-            .disk
-            .keys()
-            .filter(|at| *at == from || at.is_below(from))
-            .cloned()
-            .collect();
+        let moved: Vec<RelPath> =
+            self.disk.keys().filter(|at| *at == from || at.is_below(from)).cloned().collect();
         for at in moved {
             let node = self.disk.remove(&at).unwrap();
             let below = at.strip(from).unwrap_or_default();
@@ -134,35 +118,24 @@ impl Replica {
     }
 
     /// The user changes the mode of what stands at a path.
-    pub fn chmod(&mut self, path: &RelPath, mode: u32) {
+    pub(crate) fn chmod(&mut self, path: &RelPath, mode: u32) {
         self.clock += 10;
-        if let Some(node) = self
-            .disk
-            .get_mut(path)
-            .filter(|node| node.content.kind() != Kind::Symlink)
-        {
+        if let Some(node) = self.disk.get_mut(path).filter(|node| node.content.kind() != Kind::Symlink) {
             node.attributes.mode = mode;
             node.ctime = Timestamp::new(self.clock, 0);
         }
     }
 
-    pub fn observe(&mut self) {
+    pub(crate) fn observe(&mut self) {
         self.clock += 10;
-        let context = Context {
-            me: self.me,
-            side: self.side,
-            now: Timestamp::new(self.clock, 0),
-            no_deletes: false,
-        };
+        let context =
+            Context { me: self.me, side: self.side, now: Timestamp::new(self.clock, 0), no_deletes: false };
         let paths: BTreeSet<RelPath> = self.rows.keys().chain(self.disk.keys()).cloned().collect();
         let (mut vanished, mut appeared) = (Vec::new(), Vec::new());
         for path in paths {
             let record = self.rows.get(&path).cloned();
             let pending = self.remote.get(&path).cloned();
-            let known = Known {
-                record: record.as_ref(),
-                pending: pending.as_ref(),
-            };
+            let known = Known { record: record.as_ref(), pending: pending.as_ref() };
             let change = match self.disk.get(&path) {
                 Some(node) if detect::look(record.as_ref(), &stat(node), false) == Look::Nothing => {
                     Change::None
@@ -176,18 +149,13 @@ impl Replica {
                 Change::Adopted(mut new) => {
                     let node = self.disk.get_mut(&path).unwrap();
                     node.attributes = new.row.live().unwrap().attributes();
-                    new.seen = Some(Seen {
-                        stat: stat(node),
-                        at: context.now,
-                    });
+                    new.seen = Some(Seen { stat: stat(node), at: context.now });
                     self.seq += 1;
                     self.rows.insert(path, *new);
                 }
                 Change::Refresh(new) => drop(self.rows.insert(path, *new)),
                 Change::Revision(new) => {
-                    let old = record
-                        .as_ref()
-                        .and_then(|r| Some((r.row.live()?.clone(), r.seen?)));
+                    let old = record.as_ref().and_then(|r| Some((r.row.live()?.clone(), r.seen?)));
                     match (old, new.row.live(), new.seen) {
                         (Some((live, seen)), None, _) => {
                             vanished.push(candidate(&path, &live.content.value, &seen));
@@ -208,16 +176,13 @@ impl Replica {
                 stone.moved_to = Some(found.to.clone());
             }
             if let State::Live(live) = &mut self.rows.get_mut(&found.to).unwrap().row.state {
-                live.moved_from = Some(Origin {
-                    path: found.from,
-                    vector,
-                });
+                live.moved_from = Some(Origin { path: found.from, vector });
             }
         }
     }
 
     /// Takes note of the peer's rows that are new since the last time.
-    pub fn receive(&mut self, peer: &Self) {
+    pub(crate) fn receive(&mut self, peer: &Self) {
         for (path, record) in peer.rows.iter().filter(|(_, record)| record.seq > self.cursor) {
             let known = self.rows.get(path).is_some_and(|ours| {
                 matches!(record.row.vector.compare(&ours.row.vector), Causality::Before)
@@ -233,7 +198,13 @@ impl Replica {
     }
 
     /// Works through the pending rows in the engine's three phases. Returns whether the replica "stopped".
-    pub fn pull(&mut self, peer: &Self, policy: Policy, mishaps: Mishaps, rng: &mut fastrand::Rng) -> bool {
+    pub(crate) fn pull(
+        &mut self,
+        peer: &Self,
+        policy: Policy,
+        mishaps: Mishaps,
+        rng: &mut fastrand::Rng,
+    ) -> bool {
         let mut late = Vec::new();
         let paths: Vec<RelPath> = self.remote.keys().cloned().collect();
         for path in paths {
@@ -252,12 +223,9 @@ impl Replica {
                 return true;
             }
         }
-        flips.into_iter().any(|path| {
-            matches!(
-                self.settle(&path, peer, policy, mishaps, rng, true),
-                Outcome::Stopped
-            )
-        })
+        flips
+            .into_iter()
+            .any(|path| matches!(self.settle(&path, peer, policy, mishaps, rng, true), Outcome::Stopped))
     }
 
     fn settle(
@@ -276,12 +244,7 @@ impl Replica {
             return Outcome::Done;
         }
         self.clock += 10;
-        let decider = Decider {
-            me: self.me,
-            side: self.side,
-            policy,
-            now: Timestamp::new(self.clock, 0),
-        };
+        let decider = Decider { me: self.me, side: self.side, policy, now: Timestamp::new(self.clock, 0) };
         let Ok(decision) = decider.decide(path, &theirs, self, self.seq + 1);
         let settled = match decision {
             Decision::Known => {
@@ -293,20 +256,12 @@ impl Replica {
         };
         let alone = settled.len() == 1;
         for mut one in settled {
-            let ours_is_dir = self
-                .rows
-                .get(&one.path)
-                .is_some_and(|record| record.row.is_live_dir());
+            let ours_is_dir = self.rows.get(&one.path).is_some_and(|record| record.row.is_live_dir());
             let blocked = ours_is_dir && matches!(one.step, Step::Remove | Step::Replace(_));
             if !last && alone && (one.step == Step::Remove || blocked) {
                 return Outcome::Late;
             }
-            if blocked
-                && self
-                    .rows
-                    .iter()
-                    .any(|(at, r)| at.is_below(&one.path) && r.row.live().is_some())
-            {
+            if blocked && self.rows.iter().any(|(at, r)| at.is_below(&one.path) && r.row.live().is_some()) {
                 if self.remote.keys().any(|at| at.is_below(&one.path)) {
                     return Outcome::Done;
                 }
@@ -343,11 +298,7 @@ impl Replica {
                 node.ctime = now;
             }
             Step::Remove => {
-                assert!(
-                    !self.disk.keys().any(|at| at.is_below(&one.path)),
-                    "{:?} is not empty",
-                    one.path
-                );
+                assert!(!self.disk.keys().any(|at| at.is_below(&one.path)), "{:?} is not empty", one.path);
                 if let Some(node) = self.disk.remove(&one.path) {
                     self.kept.insert(node.content);
                 }
@@ -383,16 +334,8 @@ impl Replica {
     fn record(&mut self, one: &Settled) {
         self.seq += 1;
         let seen = self.disk.get(&one.path).filter(|_| one.row.live().is_some());
-        let seen = seen.map(|node| Seen {
-            stat: stat(node),
-            at: Timestamp::new(self.clock, 0),
-        });
-        let record = Record {
-            row: one.row.clone(),
-            seq: self.seq,
-            seen,
-            residue: false,
-        };
+        let seen = seen.map(|node| Seen { stat: stat(node), at: Timestamp::new(self.clock, 0) });
+        let record = Record { row: one.row.clone(), seq: self.seq, seen, residue: false };
         self.rows.insert(one.path.clone(), record);
     }
 }
@@ -417,23 +360,16 @@ fn stat(node: &Node) -> Stat {
 }
 
 fn candidate(path: &RelPath, content: &Content, seen: &Seen) -> Candidate {
-    Candidate {
-        path: path.clone(),
-        content: content.clone(),
-        inode: (seen.stat.dev, seen.stat.ino),
-    }
+    Candidate { path: path.clone(), content: content.clone(), inode: (seen.stat.dev, seen.stat.ino) }
 }
 
 /// A file's content made of one number; sizes differ with it.
-pub fn file(number: u64) -> Content {
-    Content::File {
-        digest: Digest::of(&number.to_le_bytes()),
-        size: number % 7,
-    }
+pub(crate) fn file(number: u64) -> Content {
+    Content::File { digest: Digest::of(&number.to_le_bytes()), size: number % 7 }
 }
 
 /// One round: both observe, take note of each other's rows, and pull. Returns whether anything was written.
-pub fn round(
+pub(crate) fn round(
     a: &mut Replica,
     b: &mut Replica,
     policy: Policy,
@@ -454,6 +390,6 @@ pub fn round(
 }
 
 /// Unused outside assertions: the step that would turn one row's disk into another's.
-pub fn is_settled(a: &Row, b: &Row) -> bool {
+pub(crate) fn is_settled(a: &Row, b: &Row) -> bool {
     step(Some(a), b, Source::Peer(RelPath::root())) == Step::Nothing
 }

@@ -1,14 +1,7 @@
 //! What users do to two copies of a large tree between two runs: seeded, counted, and remembered where it matters.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -62,11 +55,7 @@ impl Edits {
 
     /// The counts of what was done.
     pub(crate) fn told(&self) -> String {
-        let counts: Vec<String> = self
-            .counts
-            .iter()
-            .map(|(what, n)| format!("{n} {what}"))
-            .collect();
+        let counts: Vec<String> = self.counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
         counts.join(", ")
     }
 
@@ -212,8 +201,7 @@ impl Edits {
             write(&self.roots[there], &fresh, format!("new in {package}").as_bytes());
             for path in [edited, &fresh] {
                 let digest = digest_at(&self.roots[there], path).expect("what was written stands");
-                self.follow
-                    .insert(format!("{to}{}", &path[package.len()..]), digest);
+                self.follow.insert(format!("{to}{}", &path[package.len()..]), digest);
             }
         }
     }
@@ -230,10 +218,7 @@ impl Edits {
     pub(crate) fn followed(&self, now: &Snapshot) {
         for (path, digest) in &self.follow {
             let stands = now.0.get(path.as_bytes()).and_then(|node| node.digest);
-            assert!(
-                stands == Some(*digest),
-                "{path} does not have the edit made on the other side"
-            );
+            assert!(stands == Some(*digest), "{path} does not have the edit made on the other side");
         }
     }
 
@@ -253,10 +238,8 @@ impl Edits {
 
     /// Adds a line that nobody else adds.
     fn append(&mut self, side: usize, path: &str) {
-        let mut file = fs::File::options()
-            .append(true)
-            .open(self.roots[side].join(path))
-            .expect("open a file");
+        let mut file =
+            fs::File::options().append(true).open(self.roots[side].join(path)).expect("open a file");
         writeln!(file, "// side {side}: {}", self.random.u64(..)).expect("write to a file");
     }
 
@@ -273,8 +256,7 @@ fn digest_at(root: &Path, path: &str) -> Option<Digest> {
 }
 
 fn is_below(path: &str, directory: &str) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The directories of the second level that hold at least five files: one for each package of a registry.

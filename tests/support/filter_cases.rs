@@ -44,11 +44,7 @@ pub(crate) const TREE: &[&str] = &[
 ];
 
 const fn plain(case: &'static str, args: &'static [&'static str]) -> Case {
-    Case {
-        case,
-        args,
-        rule_files: &[],
-    }
+    Case { case, args, rule_files: &[] }
 }
 
 const fn files(
@@ -56,11 +52,7 @@ const fn files(
     args: &'static [&'static str],
     rule_files: &'static [(&'static str, &'static str)],
 ) -> Case {
-    Case {
-        case,
-        args,
-        rule_files,
-    }
+    Case { case, args, rule_files }
 }
 
 /// Every case; names are unique.
@@ -88,29 +80,14 @@ pub(crate) const CASES: &[Case] = &[
     plain("three stars take the directory too", &["-f", "- foo/***"]),
     plain("three stars, anchored", &["-f", "- /foo/bar/***"]),
     plain("three stars and a slash", &["-f", "- foo/***/"]),
-    plain(
-        "three stars alone behind an include",
-        &["-f", "+ /foo/***", "-f", "- ***"],
-    ),
+    plain("three stars alone behind an include", &["-f", "+ /foo/***", "-f", "- ***"]),
     plain("everything", &["-f", "- *"]),
     plain("all directories", &["-f", "- */"]),
     plain("all but directories", &["-f", "-! */"]),
-    plain(
-        "one suffix and directories",
-        &["-f", "+ */", "-f", "+ *.c", "-f", "- *"],
-    ),
-    plain(
-        "one file and its directories",
-        &["-f", "+ foo/", "-f", "+ foo/a.c", "-f", "- *"],
-    ),
-    plain(
-        "the first match wins",
-        &["-f", "+ a.o", "-f", "- *.o", "-f", "+ *.o"],
-    ),
-    plain(
-        "an include cannot reach below an exclude",
-        &["-f", "- /foo/", "-f", "+ /foo/x"],
-    ),
+    plain("one suffix and directories", &["-f", "+ */", "-f", "+ *.c", "-f", "- *"]),
+    plain("one file and its directories", &["-f", "+ foo/", "-f", "+ foo/a.c", "-f", "- *"]),
+    plain("the first match wins", &["-f", "+ a.o", "-f", "- *.o", "-f", "+ *.o"]),
+    plain("an include cannot reach below an exclude", &["-f", "- /foo/", "-f", "+ /foo/x"]),
     plain("negated name", &["-f", "+ */", "-f", "-! *.c"]),
     plain("negated include", &["-f", "+! *.o", "-f", "- *.o"]),
     plain("one letter", &["-f", "- ?.c"]),
@@ -148,10 +125,7 @@ pub(crate) const CASES: &[Case] = &[
     plain("protect what is stale", &["-f", "P *s"]),
     plain("show before an exclude", &["-f", "S a.o", "-f", "- *.o"]),
     plain("risk before an exclude", &["-f", "R as.o", "-f", "- *.o"]),
-    plain(
-        "risk before a protect",
-        &["-f", "risk /foo/**", "-f", "protect *s"],
-    ),
+    plain("risk before a protect", &["-f", "risk /foo/**", "-f", "protect *s"]),
     plain("sender modifier", &["-f", "-s *.o"]),
     plain("receiver modifier", &["-f", "-r *.o"]),
     plain("both modifiers", &["-f", "-sr *.o"]),
@@ -164,135 +138,43 @@ pub(crate) const CASES: &[Case] = &[
     plain("absolute but anchored elsewhere", &["-f", "-/ /foo"]),
     plain("absolute name", &["-f", "-/ core"]),
     plain("old exclude", &["--exclude", "*.o"]),
-    plain(
-        "old include before exclude",
-        &["--include", "a.o", "--exclude", "*.o"],
-    ),
-    plain(
-        "old exclude that includes",
-        &["--exclude", "+ a.o", "--exclude", "*.o"],
-    ),
+    plain("old include before exclude", &["--include", "a.o", "--exclude", "*.o"]),
+    plain("old exclude that includes", &["--exclude", "+ a.o", "--exclude", "*.o"]),
     plain("old include that excludes", &["--include", "- *.o"]),
     plain("old clear", &["--exclude", "*.o", "--exclude", "!"]),
     plain("old bang is a name", &["--exclude", "!bang"]),
     plain("old dash is a name", &["--exclude", "-dash"]),
     plain("old empty pattern", &["--exclude", ""]),
     plain("delete excluded", &["--delete-excluded", "-f", "- *.o"]),
-    plain(
-        "delete excluded but protected",
-        &["--delete-excluded", "-f", "- foo", "-f", "P as.o"],
-    ),
-    plain(
-        "delete excluded on the receiver too",
-        &["--delete-excluded", "-f", "-r *.o", "-f", "- *.c"],
-    ),
+    plain("delete excluded but protected", &["--delete-excluded", "-f", "- foo", "-f", "P as.o"]),
+    plain("delete excluded on the receiver too", &["--delete-excluded", "-f", "-r *.o", "-f", "- *.c"]),
     plain("cvs list", &["-f", "-C"]),
     plain("cvs list behind an include", &["-f", "+ core", "-f", "-C"]),
     files("a per-directory file", &["-f", ": .f"], &[("foo/.f", "- *.o\n")]),
-    files(
-        "a per-directory file at the top",
-        &["-f", "dir-merge .f"],
-        &[(".f", "- *.o\n")],
-    ),
-    files(
-        "anchored in its directory",
-        &["-f", ": .f"],
-        &[("foo/.f", "- /bar\n- /a.o\n")],
-    ),
+    files("a per-directory file at the top", &["-f", "dir-merge .f"], &[(".f", "- *.o\n")]),
+    files("anchored in its directory", &["-f", ": .f"], &[("foo/.f", "- /bar\n- /a.o\n")]),
     files("anchored at the top", &["-f", ": .f"], &[(".f", "- /foo/bar\n")]),
-    files(
-        "anchored with two stars",
-        &["-f", ": .f"],
-        &[("foo/.f", "- /**/x\n")],
-    ),
-    files(
-        "two stars first in a file",
-        &["-f", ": .f"],
-        &[("foo/.f", "- **/x\n")],
-    ),
-    files(
-        "a tail that begins above the file",
-        &["-f", ": .f"],
-        &[("foo/.f", "- foo/bar\n- foo/x\n")],
-    ),
-    files(
-        "inner before outer",
-        &["-f", ": .f"],
-        &[(".f", "- *.o\n"), ("foo/.f", "+ a.o\n")],
-    ),
-    files(
-        "inherited",
-        &["-f", ": .f"],
-        &[(".f", "- x\n"), ("foo/bar/.f", "- a.o\n")],
-    ),
-    files(
-        "not inherited",
-        &["-f", ":n .f"],
-        &[(".f", "- a.o\n"), ("foo/.f", "- x\n")],
-    ),
-    files(
-        "not inherited, long",
-        &["-f", "dir-merge,n- .f"],
-        &[("foo/.f", "a.*\n")],
-    ),
-    files(
-        "excludes its own file",
-        &["-f", ":e .f"],
-        &[("foo/.f", "- x\n"), (".f", "- core\n")],
-    ),
-    files(
-        "clear in a file",
-        &["-f", "- core", "-f", ": .f"],
-        &[(".f", "- *.o\n"), ("foo/.f", "!\n- x\n")],
-    ),
-    files(
-        "rules before a dir-merge win",
-        &["-f", "+ *.o", "-f", ": .f"],
-        &[("foo/.f", "- *.o\n- x\n")],
-    ),
-    files(
-        "rules behind a dir-merge lose",
-        &["-f", ": .f", "-f", "- *.o"],
-        &[("foo/.f", "+ *.o\n")],
-    ),
-    files(
-        "only excludes",
-        &["-f", ":- .f"],
-        &[("foo/.f", "a.o\nbar/deep\n")],
-    ),
-    files(
-        "only includes",
-        &["-f", ":+ .f", "-f", "- *.o"],
-        &[("foo/.f", "a.o\n")],
-    ),
+    files("anchored with two stars", &["-f", ": .f"], &[("foo/.f", "- /**/x\n")]),
+    files("two stars first in a file", &["-f", ": .f"], &[("foo/.f", "- **/x\n")]),
+    files("a tail that begins above the file", &["-f", ": .f"], &[("foo/.f", "- foo/bar\n- foo/x\n")]),
+    files("inner before outer", &["-f", ": .f"], &[(".f", "- *.o\n"), ("foo/.f", "+ a.o\n")]),
+    files("inherited", &["-f", ": .f"], &[(".f", "- x\n"), ("foo/bar/.f", "- a.o\n")]),
+    files("not inherited", &["-f", ":n .f"], &[(".f", "- a.o\n"), ("foo/.f", "- x\n")]),
+    files("not inherited, long", &["-f", "dir-merge,n- .f"], &[("foo/.f", "a.*\n")]),
+    files("excludes its own file", &["-f", ":e .f"], &[("foo/.f", "- x\n"), (".f", "- core\n")]),
+    files("clear in a file", &["-f", "- core", "-f", ": .f"], &[(".f", "- *.o\n"), ("foo/.f", "!\n- x\n")]),
+    files("rules before a dir-merge win", &["-f", "+ *.o", "-f", ": .f"], &[("foo/.f", "- *.o\n- x\n")]),
+    files("rules behind a dir-merge lose", &["-f", ": .f", "-f", "- *.o"], &[("foo/.f", "+ *.o\n")]),
+    files("only excludes", &["-f", ":- .f"], &[("foo/.f", "a.o\nbar/deep\n")]),
+    files("only includes", &["-f", ":+ .f", "-f", "- *.o"], &[("foo/.f", "a.o\n")]),
     files("words", &["-f", ":w .f"], &[("foo/.f", "-_x -_a.o\t+_y\n")]),
-    files(
-        "cvs ignore",
-        &["-f", ":C"],
-        &[("foo/.cvsignore", "a.o x\n"), ("sub/.cvsignore", "! dir\n")],
-    ),
-    files(
-        "comments and blank lines",
-        &["-f", ": .f"],
-        &[(".f", "# - a.o\n; - a.c\n\n- core\r\n- #hash\n")],
-    ),
-    files(
-        "no line end at the end",
-        &["-f", ": .f"],
-        &[(".f", "- core\n- *.o")],
-    ),
+    files("cvs ignore", &["-f", ":C"], &[("foo/.cvsignore", "a.o x\n"), ("sub/.cvsignore", "! dir\n")]),
+    files("comments and blank lines", &["-f", ": .f"], &[(".f", "# - a.o\n; - a.c\n\n- core\r\n- #hash\n")]),
+    files("no line end at the end", &["-f", ": .f"], &[(".f", "- core\n- *.o")]),
     files("sender side only", &["-f", ":s .f"], &[(".f", "- *.o\n")]),
     files("receiver side only", &["-f", ":r .f"], &[(".f", "- *.o\n- *s\n")]),
-    files(
-        "sides in a file",
-        &["-f", ": .f"],
-        &[(".f", "H a.o\nP *s\n"), ("foo/.f", "R *s\n")],
-    ),
-    files(
-        "attributes are not handed on",
-        &["-f", ":x .f"],
-        &[(".f", "- *.o\n")],
-    ),
+    files("sides in a file", &["-f", ": .f"], &[(".f", "H a.o\nP *s\n"), ("foo/.f", "R *s\n")]),
+    files("attributes are not handed on", &["-f", ":x .f"], &[(".f", "- *.o\n")]),
     files(
         "a file names another",
         &["-f", ": .f"],
@@ -303,52 +185,20 @@ pub(crate) const CASES: &[Case] = &[
         &["-f", ": .f"],
         &[("foo/.f", ": .g\n- a.c\n"), ("foo/bar/.g", "- deep\n")],
     ),
-    files(
-        "a file names itself",
-        &["-f", ": .f"],
-        &[(".f", ": .f\n- core\n"), ("foo/.f", "- x\n")],
-    ),
+    files("a file names itself", &["-f", ": .f"], &[(".f", ": .f\n- core\n"), ("foo/.f", "- x\n")]),
     files(
         "two per-directory files",
         &["-f", ": .f", "-f", ": .g"],
         &[(".f", "- *.o\n"), ("foo/.g", "+ *.o\n- x\n")],
     ),
-    files(
-        "delete excluded and a file",
-        &["--delete-excluded", "-f", ": .f"],
-        &[("foo/.f", "- *.o\nP *s\n")],
-    ),
-    files(
-        "delete excluded and its own file",
-        &["--delete-excluded", "-f", ":e .f"],
-        &[("foo/.f", "- x\n")],
-    ),
-    files(
-        "a leading slash of the name",
-        &["-f", ": /.f"],
-        &[("foo/.f", "- x\n")],
-    ),
+    files("delete excluded and a file", &["--delete-excluded", "-f", ": .f"], &[("foo/.f", "- *.o\nP *s\n")]),
+    files("delete excluded and its own file", &["--delete-excluded", "-f", ":e .f"], &[("foo/.f", "- x\n")]),
+    files("a leading slash of the name", &["-f", ": /.f"], &[("foo/.f", "- x\n")]),
     files("cvs list in a file", &["-f", ": .f"], &[("foo/.f", "-C\n")]),
-    files(
-        "a merged file",
-        &["-f", "+ a.o", "-f", ". @/f", "-f", "- core"],
-        &[("f", "- *.o\n+ core\n")],
-    ),
-    files(
-        "a merged file with sides",
-        &["-f", ".s @/f"],
-        &[("f", "- *.o\n- core\n")],
-    ),
-    files(
-        "a merged file of excludes",
-        &["-f", ".- @/f"],
-        &[("f", "*.o\n# no rule\n+ core\n")],
-    ),
-    files(
-        "a merged file that excludes itself",
-        &["-f", "merge,e @/f"],
-        &[("f", "- /bar/foo\n")],
-    ),
+    files("a merged file", &["-f", "+ a.o", "-f", ". @/f", "-f", "- core"], &[("f", "- *.o\n+ core\n")]),
+    files("a merged file with sides", &["-f", ".s @/f"], &[("f", "- *.o\n- core\n")]),
+    files("a merged file of excludes", &["-f", ".- @/f"], &[("f", "*.o\n# no rule\n+ core\n")]),
+    files("a merged file that excludes itself", &["-f", "merge,e @/f"], &[("f", "- /bar/foo\n")]),
     files(
         "a merged file clears",
         &["-f", "- core", "-f", ". @/f", "-f", "- x"],
@@ -359,19 +209,7 @@ pub(crate) const CASES: &[Case] = &[
         &["-f", ". @/f"],
         &[("f", ": .g\n- x\n"), ("foo/.g", "+ x\n")],
     ),
-    files(
-        "exclude from",
-        &["--exclude-from", "@/f"],
-        &[("f", "+ a.o\n*.o\n# c\n; c\n!bang\n\n/foo/x\n")],
-    ),
-    files(
-        "include from",
-        &["--include-from", "@/f", "--exclude", "*"],
-        &[("f", "*/\n- core\n*.c\n")],
-    ),
-    files(
-        "exclude from clears",
-        &["--exclude", "core", "--exclude-from", "@/f"],
-        &[("f", "*.o\n!\n*.c\n")],
-    ),
+    files("exclude from", &["--exclude-from", "@/f"], &[("f", "+ a.o\n*.o\n# c\n; c\n!bang\n\n/foo/x\n")]),
+    files("include from", &["--include-from", "@/f", "--exclude", "*"], &[("f", "*/\n- core\n*.c\n")]),
+    files("exclude from clears", &["--exclude", "core", "--exclude-from", "@/f"], &[("f", "*.o\n!\n*.c\n")]),
 ];

@@ -1,11 +1,7 @@
 //! The real program in a clean environment: a home, a state directory and two roots of its own.
 
 #![allow(dead_code, reason = "each suite takes what it needs")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -53,22 +49,12 @@ impl Sandbox {
     /// `program` with nothing of the tester's environment but the search path.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .stdin(Stdio::null())
-            .current_dir(self.directory.path());
-        command.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
-        command
-            .env("HOME", self.path("home"))
-            .env("CSYNC_STATE_DIR", self.state());
-        for (name, below) in [
-            ("XDG_CONFIG_HOME", ".config"),
-            ("XDG_STATE_HOME", ".local/state"),
-            ("XDG_RUNTIME_DIR", ".run"),
-        ] {
+        command.env_clear().stdin(Stdio::null()).current_dir(self.directory.path());
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("HOME", self.path("home")).env("CSYNC_STATE_DIR", self.state());
+        for (name, below) in
+            [("XDG_CONFIG_HOME", ".config"), ("XDG_STATE_HOME", ".local/state"), ("XDG_RUNTIME_DIR", ".run")]
+        {
             command.env(name, self.path("home").join(below));
         }
         command
@@ -102,18 +88,12 @@ impl Run {
     /// Runs `command` to its end.
     pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.output().expect("start the program");
-        Self {
-            line: format!("{command:?}"),
-            output,
-        }
+        Self { line: format!("{command:?}"), output }
     }
 
     /// What a program that was already waited for said.
     pub(crate) fn ended(line: &str, output: Output) -> Self {
-        Self {
-            line: line.to_owned(),
-            output,
-        }
+        Self { line: line.to_owned(), output }
     }
 
     /// The exit code; nothing when a signal ended it.
@@ -148,10 +128,7 @@ impl Run {
     #[track_caller]
     pub(crate) fn says(self, words: &[&str]) -> Self {
         for word in words {
-            assert!(
-                self.stderr().contains(word),
-                "no `{word}` in the messages\n{self}"
-            );
+            assert!(self.stderr().contains(word), "no `{word}` in the messages\n{self}");
         }
         self
     }
@@ -160,13 +137,7 @@ impl Run {
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "$ {}", self.line)?;
-        writeln!(
-            f,
-            "{}\n-- stdout\n{}-- stderr\n{}",
-            self.output.status,
-            self.stdout(),
-            self.stderr()
-        )
+        writeln!(f, "{}\n-- stdout\n{}-- stderr\n{}", self.output.status, self.stdout(), self.stderr())
     }
 }
 

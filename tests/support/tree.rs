@@ -1,15 +1,8 @@
 //! Trees for tests: built from one line, looked at whole, compared with a difference that people can read.
 
 #![allow(dead_code, reason = "each suite takes what it needs")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper of a test may stop the test"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -47,8 +40,7 @@ fn content_of(path: &str, content: &str) -> Vec<u8> {
 /// Returns `count` bytes that no other `seed` gives.
 pub(crate) fn patterned(seed: &str, count: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(
-        seed.bytes()
-            .fold(count as u64, |sum, b| sum * 31 % (1 << 40) + u64::from(b)),
+        seed.bytes().fold(count as u64, |sum, b| sum * 31 % (1 << 40) + u64::from(b)),
     );
     std::iter::repeat_with(|| random.u8(..)).take(count).collect()
 }
@@ -123,11 +115,7 @@ pub(crate) struct Compare {
 }
 
 /// All that `sync` carries.
-pub(crate) const ALL: Compare = Compare {
-    modes: true,
-    owners: true,
-    times: true,
-};
+pub(crate) const ALL: Compare = Compare { modes: true, owners: true, times: true };
 
 /// A tree as it stood at one moment: path bytes to node, without the private directory.
 #[derive(Clone, PartialEq, Eq)]
@@ -148,10 +136,7 @@ impl Snapshot {
 
     /// The paths, escaped.
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.0
-            .keys()
-            .map(|path| path.escape_ascii().to_string())
-            .collect()
+        self.0.keys().map(|path| path.escape_ascii().to_string()).collect()
     }
 
     /// Returns one line for each path at which the trees do not agree.
@@ -192,13 +177,8 @@ impl Node {
             mtime: (found.mtime(), found.mtime_nsec()),
             size: if file { found.len() } else { 0 },
             digest: file.then(|| Digest::of(&fs::read(path).expect("read a file"))),
-            target: (kind == 'l').then(|| {
-                fs::read_link(path)
-                    .expect("read a link")
-                    .as_os_str()
-                    .as_bytes()
-                    .to_vec()
-            }),
+            target: (kind == 'l')
+                .then(|| fs::read_link(path).expect("read a link").as_os_str().as_bytes().to_vec()),
         }
     }
 
@@ -244,11 +224,8 @@ fn read(directory: &Path, below: &[u8], nodes: &mut BTreeMap<Vec<u8>, Node>) {
             continue;
         }
         let path = directory.join(&name);
-        let relative = if below.is_empty() {
-            name.as_bytes().to_vec()
-        } else {
-            [below, name.as_bytes()].join(&b'/')
-        };
+        let relative =
+            if below.is_empty() { name.as_bytes().to_vec() } else { [below, name.as_bytes()].join(&b'/') };
         let found = fs::symlink_metadata(&path).expect("look at an entry");
         nodes.insert(relative.clone(), Node::of(&path, &found));
         if found.is_dir() {
@@ -260,29 +237,18 @@ fn read(directory: &Path, below: &[u8], nodes: &mut BTreeMap<Vec<u8>, Node>) {
 /// The digests of all files below the private directory of `root`: what is kept, wherever it is kept.
 pub(crate) fn kept_contents(root: &Path) -> BTreeSet<Digest> {
     let private = root.join(".csync");
-    if private.is_dir() {
-        Snapshot::of(&private).contents()
-    } else {
-        BTreeSet::new()
-    }
+    if private.is_dir() { Snapshot::of(&private).contents() } else { BTreeSet::new() }
 }
 
 /// The names that were left in the staging directory of `root`.
 pub(crate) fn staged(root: &Path) -> Vec<String> {
     let stage = root.join(".csync/stage");
-    if stage.is_dir() {
-        Snapshot::of(&stage).paths()
-    } else {
-        Vec::new()
-    }
+    if stage.is_dir() { Snapshot::of(&stage).paths() } else { Vec::new() }
 }
 
 /// Sets the modification time of the file at `path` to `seconds` after the epoch.
 pub(crate) fn set_mtime(root: &Path, path: &str, seconds: u64) {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-    let file = fs::File::options()
-        .append(true)
-        .open(root.join(path))
-        .expect("open a file");
+    let file = fs::File::options().append(true).open(root.join(path)).expect("open a file");
     file.set_modified(time).expect("set the time");
 }

@@ -2,10 +2,7 @@
 
 #![allow(dead_code, reason = "each suite takes what it needs")]
 #![allow(clippy::expect_used, reason = "a helper of a test may stop the test")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test is the user who changes the tree by path"
-)]
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -49,11 +46,7 @@ struct Seen {
 
 /// Fills `source` from `seed` and, if `diverged`, `dest` with a damaged copy; counts in `kinds` what came to be.
 pub(crate) fn make_pair(seed: u64, source: &Path, dest: &Path, diverged: bool, kinds: &mut Kinds) {
-    let mut maker = Maker {
-        rng: Rng::with_seed(seed),
-        seen: Seen::default(),
-        clock: 1_400_000_000,
-    };
+    let mut maker = Maker { rng: Rng::with_seed(seed), seen: Seen::default(), clock: 1_400_000_000 };
     let count = maker.rng.usize(8..24);
     maker.fill(source, 0, count);
     if diverged {
@@ -262,14 +255,8 @@ fn clear(path: &Path) {
 
 /// Sets the modification time, of a symlink too.
 pub(crate) fn set_time(path: &Path, secs: i64) {
-    let at = Timespec {
-        tv_sec: secs,
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: at,
-        last_modification: at,
-    };
+    let at = Timespec { tv_sec: secs, tv_nsec: 0 };
+    let times = Timestamps { last_access: at, last_modification: at };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("set a time");
 }
 
@@ -286,12 +273,7 @@ fn entries(root: &Path) -> Vec<(PathBuf, bool)> {
         let mut inside: Vec<_> = fs::read_dir(root.join(&path))
             .expect("list a directory")
             .map(|entry| entry.expect("list a directory"))
-            .map(|entry| {
-                (
-                    path.join(entry.file_name()),
-                    entry.file_type().is_ok_and(|kind| kind.is_dir()),
-                )
-            })
+            .map(|entry| (path.join(entry.file_name()), entry.file_type().is_ok_and(|kind| kind.is_dir())))
             .collect();
         inside.sort();
         found.extend(inside);
@@ -303,9 +285,7 @@ fn entries(root: &Path) -> Vec<(PathBuf, bool)> {
 pub(crate) fn differences(one: &BTreeMap<String, String>, two: &BTreeMap<String, String>) -> Vec<String> {
     let paths: std::collections::BTreeSet<&String> = one.keys().chain(two.keys()).collect();
     let differing = paths.into_iter().filter(|path| one.get(*path) != two.get(*path));
-    differing
-        .map(|path| format!("{path}: {:?} | {:?}", one.get(path), two.get(path)))
-        .collect()
+    differing.map(|path| format!("{path}: {:?} | {:?}", one.get(path), two.get(path))).collect()
 }
 
 /// Everything that one-way runs carry, path by path: type, mode, owner, time, content or target.
@@ -315,17 +295,9 @@ pub(crate) fn picture(root: &Path) -> BTreeMap<String, String> {
         let meta = at.symlink_metadata().expect("look at an entry");
         let mode = if meta.is_symlink() { 0o120000 } else { meta.mode() };
         let what = if meta.is_file() {
-            format!(
-                "{}",
-                csync::model::entry::Digest::of(&fs::read(&at).expect("read a file"))
-            )
+            format!("{}", csync::model::entry::Digest::of(&fs::read(&at).expect("read a file")))
         } else if meta.is_symlink() {
-            fs::read_link(&at)
-                .expect("read a symlink")
-                .as_os_str()
-                .as_bytes()
-                .escape_ascii()
-                .to_string()
+            fs::read_link(&at).expect("read a symlink").as_os_str().as_bytes().escape_ascii().to_string()
         } else {
             String::new()
         };
@@ -338,8 +310,5 @@ pub(crate) fn picture(root: &Path) -> BTreeMap<String, String> {
         );
         (path.as_os_str().as_bytes().escape_ascii().to_string(), line)
     };
-    entries(root)
-        .into_iter()
-        .map(|(path, _)| describe(path))
-        .collect()
+    entries(root).into_iter().map(|(path, _)| describe(path)).collect()
 }

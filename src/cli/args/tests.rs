@@ -5,23 +5,14 @@ use crate::engine::options::{Backup, FilterArg, MaxDelete};
 use crate::rules::conflict::Policy;
 
 fn parsed(line: &[&str]) -> Result<Invocation, Stop> {
-    parse(
-        std::iter::once("csync")
-            .chain(line.iter().copied())
-            .map(OsString::from),
-    )
+    parse(std::iter::once("csync").chain(line.iter().copied()).map(OsString::from))
 }
 
 fn options(flags: &[&str]) -> Options {
-    let line: Vec<&str> = std::iter::once("push")
-        .chain(flags.iter().copied())
-        .chain(["src/", "dest"])
-        .collect();
+    let line: Vec<&str> =
+        std::iter::once("push").chain(flags.iter().copied()).chain(["src/", "dest"]).collect();
     match parsed(&line) {
-        Ok(Invocation {
-            verb: Verb::Transfer(transfer),
-            ..
-        }) => {
+        Ok(Invocation { verb: Verb::Transfer(transfer), .. }) => {
             assert_eq!(transfer.sources, [PathBuf::from("src/")]);
             transfer.options
         }
@@ -45,46 +36,24 @@ fn the_grammar_is_sound() {
 fn archive_is_the_default_and_asking_for_it_changes_nothing() {
     assert_eq!(options(&[]), Options::archive());
     assert_eq!(options(&["-a"]), Options::archive());
-    assert_eq!(
-        options(&["-rlptgoD", "-W", "-z", "--partial"]),
-        Options::archive()
-    );
+    assert_eq!(options(&["-rlptgoD", "-W", "-z", "--partial"]), Options::archive());
 }
 
 #[test]
 fn the_later_of_two_flags_wins() {
     for (case, flags, owner, group, devices) in [
         ("off", &["--no-owner"][..], false, true, true),
-        (
-            "rsync's short negation",
-            &["--no-o", "--no-g", "--no-D"],
-            false,
-            false,
-            false,
-        ),
+        ("rsync's short negation", &["--no-o", "--no-g", "--no-D"], false, false, false),
         ("archive again", &["--no-o", "-a"], true, true, true),
-        (
-            "archive off, owner on",
-            &["--no-archive", "-o"],
-            true,
-            false,
-            false,
-        ),
+        ("archive off, owner on", &["--no-archive", "-o"], true, false, false),
         ("off, on, off", &["--no-o", "-o", "--no-o"], false, true, true),
         ("on after off in one word", &["--no-o", "-aog"], true, true, true),
         ("D then devices off", &["-D", "--no-devices"], true, true, false),
     ] {
         let preserve = options(flags).preserve;
-        assert_eq!(
-            (preserve.owner, preserve.group, preserve.devices),
-            (owner, group, devices),
-            "{case}"
-        );
+        assert_eq!((preserve.owner, preserve.group, preserve.devices), (owner, group, devices), "{case}");
     }
-    assert_eq!(
-        options(&["--max-size=1k", "--max-size=2k"]).select.max_size,
-        Some(2048)
-    );
+    assert_eq!(options(&["--max-size=1k", "--max-size=2k"]).select.max_size, Some(2048));
     assert!(options(&["--no-D"]).preserve.recursive && !options(&["--no-D"]).preserve.specials);
 }
 
@@ -122,31 +91,15 @@ fn filters_keep_their_order_across_all_kinds() {
             FilterArg::Exclude("-dash".into()),
         ]
     );
-    assert_eq!(
-        options(&["-FF"]).select.filters,
-        [FilterArg::PerDirectory, FilterArg::HidePerDirectory]
-    );
+    assert_eq!(options(&["-FF"]).select.filters, [FilterArg::PerDirectory, FilterArg::HidePerDirectory]);
 }
 
 #[test]
 fn combined_shorts_and_counts() {
     let given = options(&["-aiinvvhbP0", "-q"]);
     assert!(given.dry_run && given.select.from0 && given.telling.progress && given.telling.quiet);
-    assert_eq!(
-        (
-            given.telling.itemize,
-            given.telling.verbose,
-            given.telling.human_readable
-        ),
-        (2, 2, 1)
-    );
-    assert_eq!(
-        given.removal.backup,
-        Some(Backup {
-            dir: None,
-            suffix: "~".into()
-        })
-    );
+    assert_eq!((given.telling.itemize, given.telling.verbose, given.telling.human_readable), (2, 2, 1));
+    assert_eq!(given.removal.backup, Some(Backup { dir: None, suffix: "~".into() }));
     assert_eq!(options(&["-vv", "--no-v", "-v"]).telling.verbose, 1);
 }
 
@@ -154,20 +107,8 @@ fn combined_shorts_and_counts() {
 fn backups_are_named_as_rsync_names_them() {
     let dir = Some(PathBuf::from("old"));
     for (flags, backup) in [
-        (
-            &["--backup-dir=old"][..],
-            Some(Backup {
-                dir: dir.clone(),
-                suffix: "".into(),
-            }),
-        ),
-        (
-            &["-b", "--backup-dir=old", "--suffix=.bak"],
-            Some(Backup {
-                dir,
-                suffix: ".bak".into(),
-            }),
-        ),
+        (&["--backup-dir=old"][..], Some(Backup { dir: dir.clone(), suffix: "".into() })),
+        (&["-b", "--backup-dir=old", "--suffix=.bak"], Some(Backup { dir, suffix: ".bak".into() })),
         (&["-b", "--no-b"], None),
         (&["--suffix=.bak"], None),
     ] {
@@ -177,33 +118,21 @@ fn backups_are_named_as_rsync_names_them() {
 
 #[test]
 fn bounds_of_deletions() {
-    for (text, bound) in [
-        ("0", MaxDelete::Count(0)),
-        ("20", MaxDelete::Count(20)),
-        ("25%", MaxDelete::Percent(25)),
-    ] {
-        assert_eq!(
-            options(&["--delete", "--max-delete", text]).removal.max_delete,
-            Some(bound)
-        );
+    for (text, bound) in
+        [("0", MaxDelete::Count(0)), ("20", MaxDelete::Count(20)), ("25%", MaxDelete::Percent(25))]
+    {
+        assert_eq!(options(&["--delete", "--max-delete", text]).removal.max_delete, Some(bound));
     }
     assert!(options(&["--delete-excluded"]).removal.delete);
     for text in ["150%", "-1", "many", ""] {
-        assert_eq!(
-            wrong(&["push", "--max-delete", text, "a", "b"]).number,
-            Number::Value,
-            "{text}"
-        );
+        assert_eq!(wrong(&["push", "--max-delete", text, "a", "b"]).number, Number::Value, "{text}");
     }
 }
 
 #[test]
 fn sync_takes_policies_and_sides_and_push_does_not() {
     match parsed(&["sync", "a/", "b", "--conflict", "prefer:2"]) {
-        Ok(Invocation {
-            verb: Verb::Sync(pair),
-            ..
-        }) => {
+        Ok(Invocation { verb: Verb::Sync(pair), .. }) => {
             assert_eq!(pair.options.conflict, Policy::Prefer(Side::Two));
             assert_eq!((pair.one, pair.two), ("a/".into(), "b".into()));
         }
@@ -211,23 +140,14 @@ fn sync_takes_policies_and_sides_and_push_does_not() {
     }
     for (line, words) in [
         (&["sync", "a", "b", "--conflict", "loudest"][..], "keep-both"),
-        (
-            &["sync", "a", "b", "--force", "3"],
-            "1 (the first root wins) or 2",
-        ),
+        (&["sync", "a", "b", "--force", "3"], "1 (the first root wins) or 2"),
         (&["push", "a", "b", "--force", "1"], "flag of sync"),
-        (
-            &["sync", "a", "b", "--force", "1", "--conflict", "newest"],
-            "--conflict",
-        ),
+        (&["sync", "a", "b", "--force", "1", "--conflict", "newest"], "--conflict"),
         (&["sync", "a"], "csync sync wants A B"),
         (&["push", "a"], "no destination"),
         (&["push"], "SRC"),
         (&["push", "--link-dest=x", "a", "b"], "--link-dest"),
-        (
-            &["push", "-aH", "a", "b"],
-            "--hard-links (-H) comes in a later version",
-        ),
+        (&["push", "-aH", "a", "b"], "--hard-links (-H) comes in a later version"),
         (&["push", "a", "host:b"], "later version"),
         (&["status", "--watch"], "csync status is not in this version"),
         (&["push", "--usermap=a:b", "--chown=c:d", "a", "b"], "--usermap"),
@@ -249,10 +169,7 @@ fn what_is_nearly_right_gets_a_suggestion() {
         (&["completions", "bahs"], "bash"),
     ] {
         let failure = wrong(line);
-        assert!(
-            failure.fix.as_deref().unwrap_or_default().contains(near),
-            "{line:?}: {failure}"
-        );
+        assert!(failure.fix.as_deref().unwrap_or_default().contains(near), "{line:?}: {failure}");
     }
 }
 
@@ -266,11 +183,7 @@ fn an_id_is_what_follows_the_last_at() {
         ("dir@x/a", "dir@x/a", None),
     ] {
         let versioned = versioned(OsStr::new(text)).unwrap();
-        assert_eq!(
-            (versioned.path.to_str(), versioned.id.as_deref()),
-            (Some(path), id),
-            "{text}"
-        );
+        assert_eq!((versioned.path.to_str(), versioned.id.as_deref()), (Some(path), id), "{text}");
     }
 }
 

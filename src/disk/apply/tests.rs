@@ -21,13 +21,7 @@ pub(crate) fn ground() -> Ground {
     let kept = Arc::new(Kept::new(Arc::clone(&private)));
     let stage = Stage::new(Arc::clone(&root), Arc::clone(&private));
     let apply = Apply::new(Arc::clone(&root), Arc::clone(&private), kept, b"b1");
-    Ground {
-        tree,
-        root,
-        private,
-        stage,
-        apply,
-    }
+    Ground { tree, root, private, stage, apply }
 }
 
 pub(crate) fn path(text: &str) -> RelPath {
@@ -58,10 +52,7 @@ impl Ground {
             None => "-".to_owned(),
             Some(Kind::File) => format!("f:{}", std::fs::read_to_string(self.at(name)).unwrap()),
             Some(Kind::Symlink) => {
-                format!(
-                    "l:{}",
-                    String::from_utf8(self.root.read_link(&path(name)).unwrap().into()).unwrap()
-                )
+                format!("l:{}", String::from_utf8(self.root.read_link(&path(name)).unwrap().into()).unwrap())
             }
             Some(Kind::Dir) => "d".to_owned(),
             Some(_) => "p".to_owned(),
@@ -75,12 +66,9 @@ impl Ground {
     pub(crate) fn staged(&self, name: &str, what: &str, target: Target) -> Staged {
         let other = |content| self.stage.other(&path(name), &content).unwrap();
         match what.split_once(':') {
-            Some(("f", text)) => self
-                .stage
-                .file(&path(name), target)
-                .unwrap()
-                .fill(&mut text.as_bytes(), None)
-                .unwrap(),
+            Some(("f", text)) => {
+                self.stage.file(&path(name), target).unwrap().fill(&mut text.as_bytes(), None).unwrap()
+            }
             Some((_, to)) => other(Content::Symlink(to.as_bytes().into())),
             None if what == "d" => other(Content::Dir),
             None => other(Content::Fifo),
@@ -113,16 +101,8 @@ fn any_kind_takes_the_place_of_any_kind() {
                     assert_eq!(ground.look("a"), new, "{case}");
                     assert_eq!(replaced.live, ground.stat("a"), "{case}");
                     let keeps = fate == Fate::Keep && old != "d";
-                    assert_eq!(
-                        ground.look(".csync/kept/b1/a"),
-                        if keeps { old } else { "-" },
-                        "{case}"
-                    );
-                    assert_eq!(
-                        replaced.kept.map(|kept| kept.path),
-                        keeps.then(|| path("a")),
-                        "{case}"
-                    );
+                    assert_eq!(ground.look(".csync/kept/b1/a"), if keeps { old } else { "-" }, "{case}");
+                    assert_eq!(replaced.kept.map(|kept| kept.path), keeps.then(|| path("a")), "{case}");
                     assert_eq!(ground.left_in_stage(), 0, "{case}");
                 }
             }
@@ -144,10 +124,7 @@ fn what_changed_after_the_plan_stays_and_the_new_entry_goes() {
                 let expected = ground.stat("b");
                 ground.plant("a", found);
                 let staged = ground.staged("a", "f:new", Target::Taken);
-                let error = ground
-                    .apply
-                    .replace(staged, &expected, Fate::Discard)
-                    .unwrap_err();
+                let error = ground.apply.replace(staged, &expected, Fate::Discard).unwrap_err();
                 assert!(matches!(error, ApplyError::Changed { .. }), "{case}: {error}");
                 assert_eq!(ground.look("a"), found, "{case}");
                 assert_eq!(ground.left_in_stage(), 0, "{case}");
@@ -205,15 +182,8 @@ fn a_directory_that_is_not_empty_is_never_replaced() {
         ground.plant("a", "d");
         ground.plant("a/inside", "f:x");
         let staged = ground.staged("a", "f:new", Target::Taken);
-        let error = ground
-            .apply
-            .replace(staged, &ground.stat("a"), Fate::Keep)
-            .unwrap_err();
-        assert_eq!(
-            error,
-            ApplyError::NotEmpty { path: path("a") },
-            "exchange {exchange}"
-        );
+        let error = ground.apply.replace(staged, &ground.stat("a"), Fate::Keep).unwrap_err();
+        assert_eq!(error, ApplyError::NotEmpty { path: path("a") }, "exchange {exchange}");
         assert_eq!(ground.look("a/inside"), "f:x", "exchange {exchange}");
         assert_eq!(ground.left_in_stage(), 0, "exchange {exchange}");
     }
@@ -224,15 +194,9 @@ fn a_new_entry_never_replaces() {
     for what in NEW {
         for target in [Target::Free, Target::Taken] {
             let ground = ground();
-            let stat = ground
-                .apply
-                .publish_new(ground.staged("a", what, target))
-                .unwrap();
+            let stat = ground.apply.publish_new(ground.staged("a", what, target)).unwrap();
             assert_eq!((ground.look("a").as_str(), stat), (what, ground.stat("a")));
-            let error = ground
-                .apply
-                .publish_new(ground.staged("a", "f:second", target))
-                .unwrap_err();
+            let error = ground.apply.publish_new(ground.staged("a", "f:second", target)).unwrap_err();
             assert_eq!(error, ApplyError::Taken { path: path("a") }, "{what}");
             assert_eq!(ground.look("a"), what);
             assert_eq!(ground.left_in_stage(), 0, "{what}");
@@ -245,25 +209,15 @@ fn what_is_removed_is_what_was_planned() {
     for what in ["f:text", "l:to", "p"] {
         let ground = ground();
         ground.plant("a", what);
-        let kept = ground
-            .apply
-            .remove(&path("a"), &ground.stat("a"), Fate::Keep)
-            .unwrap()
-            .unwrap();
+        let kept = ground.apply.remove(&path("a"), &ground.stat("a"), Fate::Keep).unwrap().unwrap();
         assert_eq!((ground.look("a"), kept.path), ("-".to_owned(), path("a")));
         assert_eq!(ground.look(".csync/kept/b1/a"), what);
         ground.plant("a", what);
-        assert_eq!(
-            ground.apply.remove(&path("a"), &ground.stat("a"), Fate::Discard),
-            Ok(None)
-        );
+        assert_eq!(ground.apply.remove(&path("a"), &ground.stat("a"), Fate::Discard), Ok(None));
         assert_eq!(ground.look("a"), "-");
         ground.plant("b", what);
         ground.plant("a", "f:another");
-        let error = ground
-            .apply
-            .remove(&path("a"), &ground.stat("b"), Fate::Discard)
-            .unwrap_err();
+        let error = ground.apply.remove(&path("a"), &ground.stat("b"), Fate::Discard).unwrap_err();
         assert!(matches!(error, ApplyError::Changed { .. }), "{what}");
         assert_eq!(ground.look("a"), "f:another");
         assert_eq!(ground.left_in_stage(), 0, "{what}");
@@ -274,20 +228,11 @@ fn what_is_removed_is_what_was_planned() {
 fn directories_go_only_when_empty() {
     let ground = ground();
     ground.apply.make_dir(&path("d")).unwrap();
-    assert_eq!(
-        ground.apply.make_dir(&path("d")),
-        Err(ApplyError::Taken { path: path("d") })
-    );
+    assert_eq!(ground.apply.make_dir(&path("d")), Err(ApplyError::Taken { path: path("d") }));
     ground.plant("d/x", "f:x");
     assert_eq!(ground.apply.remove_dir(&path("d")), Ok(DirRemoval::NotEmpty));
-    assert!(matches!(
-        ground.apply.remove_dir(&path("d/x")),
-        Err(ApplyError::Changed { .. })
-    ));
-    ground
-        .apply
-        .remove(&path("d/x"), &ground.stat("d/x"), Fate::Discard)
-        .unwrap();
+    assert!(matches!(ground.apply.remove_dir(&path("d/x")), Err(ApplyError::Changed { .. })));
+    ground.apply.remove(&path("d/x"), &ground.stat("d/x"), Fate::Discard).unwrap();
     assert_eq!(ground.apply.remove_dir(&path("d")), Ok(DirRemoval::Removed));
     assert_eq!(ground.apply.remove_dir(&path("d")), Ok(DirRemoval::Gone));
     assert_eq!(ground.apply.remove_dir(&path("d/e")), Ok(DirRemoval::Gone));
@@ -307,10 +252,7 @@ fn a_rename_takes_what_was_planned_to_where_nothing_is() {
     assert!(matches!(moved("d", "g", &e), Err(ApplyError::Changed { .. })));
     assert_eq!(moved("d", "e/g", &d).unwrap().ino, d.ino);
     assert_eq!(ground.look("e/g/x"), "f:x");
-    ground
-        .apply
-        .sync_dirs(&[RelPath::root(), path("e"), path("gone")], 2)
-        .unwrap();
+    ground.apply.sync_dirs(&[RelPath::root(), path("e"), path("gone")], 2).unwrap();
 }
 
 #[test]
@@ -319,42 +261,25 @@ fn attributes_are_set_on_the_planned_inode_and_never_through_a_link() {
     for what in KINDS {
         ground.plant("a", what);
         let stat = ground.stat("a");
-        let attributes = Attributes {
-            mode: 0o510,
-            mtime: Timestamp::new(1_000_000_000, 5),
-            ..stat.attributes
-        };
-        let (refused, after) = ground
-            .apply
-            .set_attributes(&path("a"), &attributes, Which::ALL, &stat)
-            .unwrap();
+        let attributes =
+            Attributes { mode: 0o510, mtime: Timestamp::new(1_000_000_000, 5), ..stat.attributes };
+        let (refused, after) =
+            ground.apply.set_attributes(&path("a"), &attributes, Which::ALL, &stat).unwrap();
         assert!(refused.is_empty(), "{what}");
         let mode = if what.starts_with('l') { 0o777 } else { 0o510 };
         assert_eq!(after.attributes, Attributes { mode, ..attributes }, "{what}");
         std::os::unix::fs::symlink("a", ground.at("link")).unwrap();
-        let error = ground
-            .apply
-            .set_attributes(&path("link"), &attributes, Which::ALL, &stat)
-            .unwrap_err();
+        let error = ground.apply.set_attributes(&path("link"), &attributes, Which::ALL, &stat).unwrap_err();
         assert!(matches!(error, ApplyError::Changed { .. }), "{what}");
         for name in ["link", "a"] {
-            let flags = if ground.stat(name).kind == Kind::Dir {
-                AtFlags::REMOVEDIR
-            } else {
-                AtFlags::empty()
-            };
+            let flags =
+                if ground.stat(name).kind == Kind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             rustix::fs::unlinkat(ground.root.fd(), name, flags).unwrap();
         }
     }
     let stat = ground.stat("");
-    let attributes = Attributes {
-        mode: 0o750,
-        ..stat.attributes
-    };
-    let set = ground
-        .apply
-        .set_attributes(&RelPath::root(), &attributes, Which::ALL, &stat)
-        .unwrap();
+    let attributes = Attributes { mode: 0o750, ..stat.attributes };
+    let set = ground.apply.set_attributes(&RelPath::root(), &attributes, Which::ALL, &stat).unwrap();
     assert_eq!(set.1.attributes, attributes);
 }
 
@@ -365,16 +290,10 @@ fn what_cannot_be_kept_is_neither_removed_nor_replaced() {
     let stat = ground.stat("a");
     // No name for a batch: the store refuses whatever comes.
     ground.apply.batch = b"../b"[..].into();
-    assert!(matches!(
-        ground.apply.remove(&path("a"), &stat, Fate::Keep),
-        Err(ApplyError::Disk(_))
-    ));
+    assert!(matches!(ground.apply.remove(&path("a"), &stat, Fate::Keep), Err(ApplyError::Disk(_))));
     assert_eq!(ground.look("a"), "f:old content");
     let staged = ground.staged("a", "f:new", Target::Taken);
-    assert!(matches!(
-        ground.apply.replace(staged, &stat, Fate::Keep),
-        Err(ApplyError::Disk(_))
-    ));
+    assert!(matches!(ground.apply.replace(staged, &stat, Fate::Keep), Err(ApplyError::Disk(_))));
     assert_eq!(ground.look("a"), "f:old content");
     assert_eq!(ground.left_in_stage(), 0);
 }

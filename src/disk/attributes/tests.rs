@@ -33,10 +33,7 @@ pub(crate) fn common_dir() -> tempfile::TempDir {
 
 const WANT: Attributes = Attributes {
     mode: 0o6755,
-    owner: Owner {
-        uid: 12345,
-        gid: 54321,
-    },
+    owner: Owner { uid: 12345, gid: 54321 },
     mtime: Timestamp { secs: 77, nanos: 5 },
 };
 
@@ -46,14 +43,7 @@ fn a_refused_owner_is_told_and_takes_the_set_id_bits_with_it() {
     unprivileged(|| {
         let file = std::fs::File::create(tree.path().join("f")).unwrap();
         let refused = set_fd(&file, Kind::File, &WANT, Which::ALL).unwrap();
-        assert_eq!(
-            refused,
-            Which {
-                owner: true,
-                group: true,
-                ..Which::default()
-            }
-        );
+        assert_eq!(refused, Which { owner: true, group: true, ..Which::default() });
         let after = stat_fd(&file).unwrap().attributes;
         assert_eq!((after.mode, after.mtime), (0o755, WANT.mtime));
     });
@@ -81,20 +71,8 @@ fn what_is_not_chosen_is_left_alone() {
     let tree = common_dir();
     let file = std::fs::File::create(tree.path().join("f")).unwrap();
     for (case, which) in [
-        (
-            "mode",
-            Which {
-                mode: true,
-                ..Which::default()
-            },
-        ),
-        (
-            "mtime",
-            Which {
-                mtime: true,
-                ..Which::default()
-            },
-        ),
+        ("mode", Which { mode: true, ..Which::default() }),
+        ("mtime", Which { mtime: true, ..Which::default() }),
         ("nothing", Which::default()),
     ] {
         let before = stat_fd(&file).unwrap().attributes;
@@ -106,11 +84,7 @@ fn what_is_not_chosen_is_left_alone() {
             want.mtime = WANT.mtime;
         }
         let attributes = Attributes { mode: 0o611, ..WANT };
-        assert_eq!(
-            set_fd(&file, Kind::File, &attributes, which),
-            Ok(Which::default()),
-            "{case}"
-        );
+        assert_eq!(set_fd(&file, Kind::File, &attributes, which), Ok(Which::default()), "{case}");
         assert_eq!(stat_fd(&file).unwrap().attributes, want, "{case}");
     }
 }

@@ -9,14 +9,7 @@ fn exchanged(ground: &Ground) -> (Staged, OwnedFd, String, Stat) {
     let name = staged.ensure_name().unwrap();
     staged.mark().unwrap();
     let parent = ground.root.parent(&path("a")).unwrap();
-    rustix::fs::renameat_with(
-        ground.private.stage(),
-        &*name,
-        &parent,
-        "a",
-        RenameFlags::EXCHANGE,
-    )
-    .unwrap();
+    rustix::fs::renameat_with(ground.private.stage(), &*name, &parent, "a", RenameFlags::EXCHANGE).unwrap();
     staged.forget_name();
     (staged, parent, name, ours)
 }
@@ -25,12 +18,7 @@ fn exchanged(ground: &Ground) -> (Staged, OwnedFd, String, Stat) {
 fn after_two_turns_the_live_entry_stays_and_the_other_is_kept() {
     for (case, meanwhile, live, kept) in [
         ("nobody came", None, "f:first", "-"),
-        (
-            "others replaced ours",
-            Some("f:second, longer"),
-            "f:first",
-            "f:second, longer",
-        ),
+        ("others replaced ours", Some("f:second, longer"), "f:first", "f:second, longer"),
         ("others removed ours", Some("-"), "-", "f:first"),
     ] {
         let ground = ground();
@@ -44,25 +32,11 @@ fn after_two_turns_the_live_entry_stays_and_the_other_is_kept() {
             ground.plant("a", what);
         }
         let (at, digest) = (path("a"), staged.digest());
-        let place = Place {
-            path: &at,
-            parent: &parent,
-            name,
-            digest,
-        };
-        let error = ground
-            .apply
-            .settle(staged, &place, &ours, &planned, Fate::Discard)
-            .unwrap_err();
-        let ApplyError::Changed { kept: told, .. } = error else {
-            panic!("{case}: {error}")
-        };
+        let place = Place { path: &at, parent: &parent, name, digest };
+        let error = ground.apply.settle(staged, &place, &ours, &planned, Fate::Discard).unwrap_err();
+        let ApplyError::Changed { kept: told, .. } = error else { panic!("{case}: {error}") };
         assert_eq!(told.is_some(), kept != "-", "{case}");
-        assert_eq!(
-            (ground.look("a"), ground.look(".csync/kept/b1/a")),
-            (live.into(), kept.into()),
-            "{case}"
-        );
+        assert_eq!((ground.look("a"), ground.look(".csync/kept/b1/a")), (live.into(), kept.into()), "{case}");
         assert_eq!(ground.left_in_stage(), 0, "{case}");
     }
 }
@@ -77,16 +51,8 @@ fn a_write_into_our_file_before_it_is_swapped_back_is_kept() {
     let (staged, parent, name, ours) = exchanged(&ground);
     ground.plant("a", "f:written into the new file");
     let (at, digest) = (path("a"), staged.digest());
-    let place = Place {
-        path: &at,
-        parent: &parent,
-        name,
-        digest,
-    };
-    ground
-        .apply
-        .settle(staged, &place, &ours, &planned, Fate::Discard)
-        .unwrap_err();
+    let place = Place { path: &at, parent: &parent, name, digest };
+    ground.apply.settle(staged, &place, &ours, &planned, Fate::Discard).unwrap_err();
     assert_eq!(ground.look("a"), "f:first");
     assert_eq!(ground.look(".csync/kept/b1/a"), "f:written into the new file");
 }

@@ -23,8 +23,7 @@ impl Ground {
     }
 
     fn put(&self, batch: &str, at: &str, name: &str) -> Result<KeptAt, DiskError> {
-        self.kept
-            .put(batch.as_bytes(), &path(at), self.root.fd(), name.as_bytes())
+        self.kept.put(batch.as_bytes(), &path(at), self.root.fd(), name.as_bytes())
     }
 }
 
@@ -35,18 +34,10 @@ fn what_is_kept_can_be_listed_read_and_removed() {
     ground.write("y", "second");
     ground.put("b1", "d/e/x", "x").unwrap();
     ground.put("b2", "y", "y").unwrap();
-    assert_eq!(
-        ground.kept.batches().unwrap(),
-        [b"b1"[..].into(), b"b2"[..].into()]
-    );
+    assert_eq!(ground.kept.batches().unwrap(), [b"b1"[..].into(), b"b2"[..].into()]);
     let batch = ground.kept.batch(b"b1").unwrap().unwrap();
     assert_eq!(batch.stat(&path("d/e/x")).unwrap().unwrap().size, 3);
-    let listed: Vec<_> = ground
-        .kept
-        .list(b"b1")
-        .unwrap()
-        .map(|entry| entry.unwrap().0)
-        .collect();
+    let listed: Vec<_> = ground.kept.list(b"b1").unwrap().map(|entry| entry.unwrap().0).collect();
     assert_eq!(listed, [path("d/e/x")]);
     assert_eq!(ground.kept.list(b"b9").unwrap().count(), 0);
     ground.kept.remove(b"b1", &path("d/e/x")).unwrap();
@@ -57,20 +48,14 @@ fn what_is_kept_can_be_listed_read_and_removed() {
 #[test]
 fn nothing_kept_is_ever_replaced() {
     let ground = ground();
-    for (case, first, second) in [
-        ("same path", "a", "a"),
-        ("below a file", "b", "b/c"),
-        ("file for a directory", "d/e", "d"),
-    ] {
+    for (case, first, second) in
+        [("same path", "a", "a"), ("below a file", "b", "b/c"), ("file for a directory", "d/e", "d")]
+    {
         ground.write("x", "one");
         ground.write("y", "second");
         ground.put("b", first, "x").unwrap();
         let kept = ground.put("b", second, "y").unwrap();
-        assert_eq!(
-            (&kept.batch[..], kept.path),
-            (&b"b-1"[..], path(second)),
-            "{case}"
-        );
+        assert_eq!((&kept.batch[..], kept.path), (&b"b-1"[..], path(second)), "{case}");
         let old = ground.tree.path().join(".csync/kept/b").join(first);
         assert_eq!(std::fs::read_to_string(old).unwrap(), "one", "{case}");
         ground.kept.flush().unwrap();

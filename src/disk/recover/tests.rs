@@ -24,70 +24,14 @@ type Case = (
 
 const CASES: &[Case] = &[
     ("never marked", "f:half", None, "f:live", "cleared", "f:live"),
-    (
-        "a directory never marked",
-        "d",
-        None,
-        "f:live",
-        "cleared",
-        "f:live",
-    ),
-    (
-        "marked, not exchanged",
-        "f:new",
-        Some((Some("new"), "a")),
-        "f:old",
-        "cleared",
-        "f:old",
-    ),
-    (
-        "exchanged",
-        "f:old",
-        Some((Some("new"), "a")),
-        "f:new",
-        "kept f:old",
-        "f:new",
-    ),
-    (
-        "exchanged with a symlink",
-        "l:old",
-        Some((Some("new"), "a")),
-        "f:new",
-        "kept l:old",
-        "f:new",
-    ),
-    (
-        "exchanged, then removed by others",
-        "f:old",
-        Some((Some("new"), "a")),
-        "-",
-        "kept f:old",
-        "-",
-    ),
-    (
-        "taken away to be removed",
-        "f:old",
-        Some((None, "a")),
-        "-",
-        "restored",
-        "f:old",
-    ),
-    (
-        "taken away, and others came",
-        "f:old",
-        Some((None, "a")),
-        "f:other",
-        "kept f:old",
-        "f:other",
-    ),
-    (
-        "below a directory that went",
-        "f:old",
-        Some((None, "a/b")),
-        "-",
-        "kept below",
-        "-",
-    ),
+    ("a directory never marked", "d", None, "f:live", "cleared", "f:live"),
+    ("marked, not exchanged", "f:new", Some((Some("new"), "a")), "f:old", "cleared", "f:old"),
+    ("exchanged", "f:old", Some((Some("new"), "a")), "f:new", "kept f:old", "f:new"),
+    ("exchanged with a symlink", "l:old", Some((Some("new"), "a")), "f:new", "kept l:old", "f:new"),
+    ("exchanged, then removed by others", "f:old", Some((Some("new"), "a")), "-", "kept f:old", "-"),
+    ("taken away to be removed", "f:old", Some((None, "a")), "-", "restored", "f:old"),
+    ("taken away, and others came", "f:old", Some((None, "a")), "f:other", "kept f:old", "f:other"),
+    ("below a directory that went", "f:old", Some((None, "a/b")), "-", "kept below", "-"),
 ];
 
 #[test]
@@ -118,13 +62,7 @@ fn a_displaced_directory_with_something_in_it_is_kept_whole() {
     let name = ground.private.next_name();
     ground.plant(&format!(".csync/stage/{name}"), "d");
     ground.plant(&format!(".csync/stage/{name}/inside"), "f:x");
-    mark::set(
-        ground.private.stage(),
-        &name,
-        Some(Content::Dir.digest()),
-        &path("a"),
-    )
-    .unwrap();
+    mark::set(ground.private.stage(), &name, Some(Content::Dir.digest()), &path("a")).unwrap();
     ground.apply.recover().unwrap();
     assert_eq!(ground.look(".csync/kept/b1/a/inside"), "f:x");
 }
@@ -134,28 +72,9 @@ fn a_second_name_of_what_still_stands_is_only_removed() {
     let ground = ground();
     ground.plant("a", "f:live");
     let name = ground.private.next_name();
-    mark::set(
-        ground.private.stage(),
-        &name,
-        Some(Digest::of(b"new")),
-        &path("a"),
-    )
-    .unwrap();
-    rustix::fs::linkat(
-        ground.root.fd(),
-        "a",
-        ground.private.stage(),
-        &*name,
-        AtFlags::empty(),
-    )
-    .unwrap();
+    mark::set(ground.private.stage(), &name, Some(Digest::of(b"new")), &path("a")).unwrap();
+    rustix::fs::linkat(ground.root.fd(), "a", ground.private.stage(), &*name, AtFlags::empty()).unwrap();
     let recovered = ground.apply.recover().unwrap();
     assert_eq!(recovered[0].outcome, Outcome::Cleared);
-    assert_eq!(
-        (
-            ground.look("a").as_str(),
-            ground.look(".csync/kept/b1/a").as_str()
-        ),
-        ("f:live", "-")
-    );
+    assert_eq!((ground.look("a").as_str(), ground.look(".csync/kept/b1/a").as_str()), ("f:live", "-"));
 }

@@ -38,18 +38,11 @@ fn lines(walk: impl Iterator<Item = Step>) -> Vec<String> {
     walk.map(|step| match step {
         Step::Entry(entry) => {
             let dir = entry.dir.map_or(String::new(), |dir| {
-                let only: Vec<_> = dir
-                    .only_beside
-                    .iter()
-                    .map(|(name, _)| String::from_utf8_lossy(name))
-                    .collect();
+                let only: Vec<_> =
+                    dir.only_beside.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
                 format!("/{}{}", if dir.complete { "" } else { "?" }, only.join(","))
             });
-            format!(
-                "{}{dir}{}",
-                entry.path,
-                if entry.beside.is_some() { "=" } else { "" }
-            )
+            format!("{}{dir}{}", entry.path, if entry.beside.is_some() { "=" } else { "" })
         }
         Step::Excluded { path, .. } => format!("-{path}"),
         Step::Unreadable { path, .. } => format!("?{path}"),
@@ -65,9 +58,8 @@ fn random_tree(at: &Path, random: &mut fastrand::Rng) -> Vec<RelPath> {
     let mut all = dirs.clone();
     for _ in 0..random.usize(1..120) {
         let dir = random.choice(&dirs).unwrap().clone();
-        let name: Vec<u8> = (0..random.usize(1..4))
-            .map(|_| *random.choice(b"ab.-0\xe9\x01 ").unwrap())
-            .collect();
+        let name: Vec<u8> =
+            (0..random.usize(1..4)).map(|_| *random.choice(b"ab.-0\xe9\x01 ").unwrap()).collect();
         let Ok(new) = dir.join(&name) else { continue };
         if all.contains(&new) {
             continue;
@@ -92,31 +84,17 @@ fn every_entry_comes_once_in_path_order_whatever_the_threads_and_the_window() {
     for case in 0..40 {
         let tree = tempfile::tempdir().unwrap();
         let all = random_tree(tree.path(), &mut random);
-        for (threads, listings, entries) in [
-            (0, 1, 1),
-            (1, 1, 1),
-            (2, 2, 3),
-            (2, 256, 9999),
-            (8, 3, 9),
-            (8, 99, 999),
-        ] {
-            let options = WalkOptions {
-                threads,
-                window: Window { listings, entries },
-                ..options()
-            };
+        for (threads, listings, entries) in
+            [(0, 1, 1), (1, 1, 1), (2, 2, 3), (2, 256, 9999), (8, 3, 9), (8, 99, 999)]
+        {
+            let options = WalkOptions { threads, window: Window { listings, entries }, ..options() };
             let walked: Vec<_> = Walk::new(open(tree.path()), None, options)
                 .map(|step| {
-                    let Step::Entry(entry) = step else {
-                        panic!("case {case}")
-                    };
+                    let Step::Entry(entry) = step else { panic!("case {case}") };
                     entry.path
                 })
                 .collect();
-            assert_eq!(
-                walked, all,
-                "case {case}, {threads} threads, {listings} listings, {entries} entries"
-            );
+            assert_eq!(walked, all, "case {case}, {threads} threads, {listings} listings, {entries} entries");
         }
     }
 }
@@ -145,13 +123,7 @@ fn a_hundred_thousand_entries_pass_through_a_small_window() {
             rustix::fs::linkat(&dir, "0", &dir, name.to_string(), rustix::fs::AtFlags::empty()).unwrap();
         }
     }
-    let options = WalkOptions {
-        window: Window {
-            listings: 4,
-            entries: 1000,
-        },
-        ..options()
-    };
+    let options = WalkOptions { window: Window { listings: 4, entries: 1000 }, ..options() };
     assert_eq!(Walk::new(root, None, options).count(), 100_101);
 }
 
@@ -163,10 +135,7 @@ fn fifos_sockets_and_loops_of_symlinks_do_not_hang() {
     std::os::unix::net::UnixListener::bind(tree.path().join("socket")).unwrap();
     std::os::unix::fs::symlink(".", tree.path().join("loop")).unwrap();
     std::os::unix::fs::symlink("self", tree.path().join("self")).unwrap();
-    assert_eq!(
-        lines(Walk::new(root, None, options())),
-        ["./", "fifo", "loop", "self", "socket"]
-    );
+    assert_eq!(lines(Walk::new(root, None, options())), ["./", "fifo", "loop", "self", "socket"]);
 }
 
 /// Makes each path; those that end in `/` are directories, `path=text` is a file with that text.
@@ -185,38 +154,13 @@ fn plant(at: &Path, entries: &[&str]) {
 #[test]
 fn both_trees_are_met_name_by_name() {
     for (case, here, there, want) in [
-        (
-            "only here",
-            &["a", "d/x"][..],
-            &[][..],
-            &["./=", "a", "d/", "d/x"][..],
-        ),
+        ("only here", &["a", "d/x"][..], &[][..], &["./=", "a", "d/", "d/x"][..]),
         ("only there", &["d/"], &["d/y", "e", "f/"], &["./e,f=", "d/y="]),
-        (
-            "in both",
-            &["a", "d/x"],
-            &["a", "d/x"],
-            &["./=", "a=", "d/=", "d/x="],
-        ),
+        ("in both", &["a", "d/x"], &["a", "d/x"], &["./=", "a=", "d/=", "d/x="]),
         ("another kind there", &["d/x"], &["d"], &["./=", "d/=", "d/x"]),
-        (
-            "excluded here",
-            &["no/x", "nox"],
-            &["no/y"],
-            &["./=", "-no", "-nox"],
-        ),
-        (
-            "private directories at any depth",
-            &[".csync/x", "d/.csync/x"],
-            &[".csync/y"],
-            &["./=", "d/"],
-        ),
-        (
-            "bad rules stop a directory",
-            &["d/.rules=? what", "d/x", "e"],
-            &["d/y"],
-            &["./=", "d/?=", "e"],
-        ),
+        ("excluded here", &["no/x", "nox"], &["no/y"], &["./=", "-no", "-nox"]),
+        ("private directories at any depth", &[".csync/x", "d/.csync/x"], &[".csync/y"], &["./=", "d/"]),
+        ("bad rules stop a directory", &["d/.rules=? what", "d/x", "e"], &["d/y"], &["./=", "d/?=", "e"]),
         (
             "good rules",
             &["d/.rules=- y", "d/x", "d/y", "y"],
@@ -240,38 +184,15 @@ fn a_selection_brings_its_parents_and_what_lies_below() {
     let tree = tempfile::tempdir().unwrap();
     plant(tree.path(), &["a/b/c", "a/b/d/e", "a/x", "f", "g/h/i", "g/j"]);
     for (case, recurse, start, only, want) in [
-        (
-            "a deep file",
-            true,
-            "",
-            &["a/b/c"][..],
-            &["./", "a/", "a/b/", "a/b/c"][..],
-        ),
-        (
-            "a directory",
-            true,
-            "",
-            &["a/b"],
-            &["./", "a/", "a/b/", "a/b/c", "a/b/d/", "a/b/d/e"],
-        ),
+        ("a deep file", true, "", &["a/b/c"][..], &["./", "a/", "a/b/", "a/b/c"][..]),
+        ("a directory", true, "", &["a/b"], &["./", "a/", "a/b/", "a/b/c", "a/b/d/", "a/b/d/e"]),
         ("a directory alone", false, "", &["a/b"], &["./", "a/", "a/b"]),
-        (
-            "a directory and one of its files",
-            false,
-            "",
-            &["a/b", "a/b/c"],
-            &["./", "a/", "a/b/", "a/b/c"],
-        ),
+        ("a directory and one of its files", false, "", &["a/b", "a/b/c"], &["./", "a/", "a/b/", "a/b/c"]),
         ("nothing that exists", true, "", &["a/zzz", "q"], &["./", "a/"]),
         ("a subtree", true, "g", &["f", "g/h"], &["g/", "g/h/", "g/h/i"]),
     ] {
         let only = Some(Arc::new(only.iter().map(|text| path(text)).collect()));
-        let options = WalkOptions {
-            recurse,
-            start: path(start),
-            only,
-            ..options()
-        };
+        let options = WalkOptions { recurse, start: path(start), only, ..options() };
         assert_eq!(lines(Walk::new(open(tree.path()), None, options)), want, "{case}");
     }
 }
@@ -280,22 +201,11 @@ fn a_selection_brings_its_parents_and_what_lies_below() {
 fn a_start_may_be_a_file_or_nothing_or_one_level() {
     let tree = tempfile::tempdir().unwrap();
     plant(tree.path(), &["a/b/c", "f"]);
-    for (start, recurse, want) in [
-        ("f", true, &["f"][..]),
-        ("q", true, &[]),
-        ("f/x", true, &[]),
-        ("a", false, &["a/", "a/b"]),
-    ] {
-        let options = WalkOptions {
-            recurse,
-            start: path(start),
-            ..options()
-        };
-        assert_eq!(
-            lines(Walk::new(open(tree.path()), None, options)),
-            want,
-            "{start}"
-        );
+    for (start, recurse, want) in
+        [("f", true, &["f"][..]), ("q", true, &[]), ("f/x", true, &[]), ("a", false, &["a/", "a/b"])]
+    {
+        let options = WalkOptions { recurse, start: path(start), ..options() };
+        assert_eq!(lines(Walk::new(open(tree.path()), None, options)), want, "{start}");
     }
 }
 
@@ -336,19 +246,11 @@ fn what_cannot_be_read_is_never_absent() {
     forbid(&one, "d/.rules", 0o000);
     let nobody_owns = rustix::process::geteuid().is_root();
     let walked = unprivileged(|| {
-        let walk = Walk::new(
-            open(one.path()),
-            Some(open(two.path())),
-            WalkOptions {
-                threads: 0,
-                ..options()
-            },
-        );
+        let walk =
+            Walk::new(open(one.path()), Some(open(two.path())), WalkOptions { threads: 0, ..options() });
         let mut incomplete_there = Vec::new();
         let lines = lines(walk.inspect(|step| {
-            if let Step::Entry(Entry {
-                path, dir: Some(dir), ..
-            }) = step
+            if let Step::Entry(Entry { path, dir: Some(dir), .. }) = step
                 && !dir.beside_complete
             {
                 incomplete_there.push(path.to_string());

@@ -32,15 +32,9 @@ impl Backup {
     /// Returns where the old entry of `path` goes.
     fn place(&self, path: &RelPath) -> Result<RelPath, DiskError> {
         let name = [path.name(), &self.suffix].concat();
-        let name_error = |source| DiskError::Name {
-            path: path.as_bytes().into(),
-            source,
-        };
+        let name_error = |source| DiskError::Name { path: path.as_bytes().into(), source };
         let parent = path.parent().unwrap_or_default();
-        self.dir
-            .append(&parent)
-            .and_then(|dir| dir.join(&name))
-            .map_err(name_error)
+        self.dir.append(&parent).and_then(|dir| dir.join(&name)).map_err(name_error)
     }
 
     /// Keeps a copy of `there`, which stands at `path` and stays until it is replaced: no reader finds it missing.
@@ -60,31 +54,20 @@ impl Backup {
         let staged = match there.kind {
             Kind::File => {
                 let (file, _) = own.root.open_file(path)?;
-                hand.stage
-                    .file(&to, Target::Free)?
-                    .fill_from(&file, None)
-                    .map_err(|error| match error {
-                        StageError::Disk(error) => error.into(),
-                        StageError::Source { source, .. } => DiskError::io(Doing::Read, path, &source).into(),
-                        StageError::Mismatch { .. } | StageError::Busy { .. } => ApplyError::Changed {
-                            path: path.clone(),
-                            found: None,
-                            kept: None,
-                        },
-                    })?
+                hand.stage.file(&to, Target::Free)?.fill_from(&file, None).map_err(|error| match error {
+                    StageError::Disk(error) => error.into(),
+                    StageError::Source { source, .. } => DiskError::io(Doing::Read, path, &source).into(),
+                    StageError::Mismatch { .. } | StageError::Busy { .. } => {
+                        ApplyError::Changed { path: path.clone(), found: None, kept: None }
+                    }
+                })?
             }
-            Kind::Symlink => hand
-                .stage
-                .other(&to, &Content::Symlink(own.root.read_link(path)?))?,
+            Kind::Symlink => hand.stage.other(&to, &Content::Symlink(own.root.read_link(path)?))?,
             Kind::Fifo => hand.stage.other(&to, &Content::Fifo)?,
             Kind::Socket => hand.stage.other(&to, &Content::Socket)?,
-            kind @ (Kind::CharDevice | Kind::BlockDevice) => hand.stage.other(
-                &to,
-                &Content::Device {
-                    kind,
-                    rdev: there.rdev,
-                },
-            )?,
+            kind @ (Kind::CharDevice | Kind::BlockDevice) => {
+                hand.stage.other(&to, &Content::Device { kind, rdev: there.rdev })?
+            }
             Kind::Dir => return Ok(None),
         };
         staged.set_attributes(&there.attributes, Which::ALL)?;
@@ -121,17 +104,12 @@ impl Backup {
                 Err(ApplyError::Taken { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let origin = dir
-                .strip(&self.dir)
-                .and_then(|origin| own.root.stat(&origin).ok()?);
+            let origin = dir.strip(&self.dir).and_then(|origin| own.root.stat(&origin).ok()?);
             let attributes = Attributes {
                 mode: origin.map_or(self.dir_mode, |origin| origin.attributes.mode),
                 ..made.attributes
             };
-            let which = Which {
-                mode: true,
-                ..Which::default()
-            };
+            let which = Which { mode: true, ..Which::default() };
             hand.apply.set_attributes(&dir, &attributes, which, &made)?;
         }
         match hand.root.stat(to)? {

@@ -36,32 +36,20 @@ impl Directory {
         if touched {
             site.changed(self.path.clone());
         }
-        let which = Which {
-            mtime: self.which.mtime || (touched && self.keeps_time),
-            ..self.which
-        };
+        let which = Which { mtime: self.which.mtime || (touched && self.keeps_time), ..self.which };
         self.set(site, which);
     }
 
     /// Sets the time again after entries inside were deleted.
     pub(crate) fn restore_time(&self, site: &Site) {
-        self.set(
-            site,
-            Which {
-                mtime: self.keeps_time,
-                ..Which::default()
-            },
-        );
+        self.set(site, Which { mtime: self.keeps_time, ..Which::default() });
     }
 
     fn set(&self, site: &Site, which: Which) {
         let Some(hand) = site.hand.as_ref().filter(|_| !which.is_empty()) else {
             return;
         };
-        match hand
-            .apply
-            .set_attributes(&self.path, &self.attributes, which, &self.there)
-        {
+        match hand.apply.set_attributes(&self.path, &self.attributes, which, &self.there) {
             Ok((refused, _)) if refused.mode || refused.mtime => {
                 site.problem(&self.path, "its mode or time may not be set");
             }

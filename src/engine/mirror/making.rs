@@ -28,35 +28,17 @@ impl Pass<'_> {
         there: Option<Stat>,
         info: Option<Arc<DirInfo>>,
     ) -> Frame {
-        let above = if path.is_root() {
-            Some(Arc::clone(&self.rules))
-        } else {
-            self.rules_above(&path)
-        };
+        let above = if path.is_root() { Some(Arc::clone(&self.rules)) } else { self.rules_above(&path) };
         let rules = above.and_then(|above| {
             let dest = self.site.dest.as_deref().filter(|_| there.is_some());
             selection::enter(&above, dest, &path).ok()
         });
-        Frame {
-            path,
-            wanted,
-            there,
-            info,
-            rules,
-            made: false,
-            dir: None,
-            goes: Vec::new(),
-            absent: false,
-        }
+        Frame { path, wanted, there, info, rules, made: false, dir: None, goes: Vec::new(), absent: false }
     }
 
     /// Makes every directory on the way to here that is not made yet.
     pub(crate) fn make_all(&mut self) {
-        let first = self
-            .stack
-            .iter()
-            .position(|frame| !frame.made)
-            .unwrap_or(self.stack.len());
+        let first = self.stack.iter().position(|frame| !frame.made).unwrap_or(self.stack.len());
         for at in first..self.stack.len() {
             self.make(at);
         }
@@ -79,12 +61,7 @@ impl Pass<'_> {
         let code = code(action, &wanted, there.as_ref(), false);
         let shown = code.or_else(|| (self.setting.options.telling.itemize > 1).then(|| unchanged(Kind::Dir)));
         if let Some(code) = shown {
-            self.observer.item(&Item {
-                code,
-                path: path.clone(),
-                dir: true,
-                suffix: Vec::new(),
-            });
+            self.observer.item(&Item { code, path: path.clone(), dir: true, suffix: Vec::new() });
         }
         self.creates += u64::from(action == Action::Create);
         if self.site.hand.is_none() {
@@ -115,10 +92,7 @@ impl Pass<'_> {
             (Action::Attributes, Some(there)) => return self.existing(hand, path, wanted, there, parent),
             (Action::Replace, Some(there)) => {
                 if let Some(backup) = &self.site.backup {
-                    backup
-                        .copy(hand, path, there)?
-                        .into_iter()
-                        .for_each(|dir| self.site.changed(dir));
+                    backup.copy(hand, path, there)?.into_iter().for_each(|dir| self.site.changed(dir));
                 }
                 let staged = hand.stage.other(path, &Content::Dir)?;
                 let live = hand.apply.replace(staged, there, Fate::Discard)?.live;
@@ -128,11 +102,7 @@ impl Pass<'_> {
             _ if path.is_root() => {
                 let root = hand.root.stat(path)?;
                 count(&mut self.site.report().created, Kind::Dir);
-                root.ok_or_else(|| ApplyError::Changed {
-                    path: path.clone(),
-                    found: None,
-                    kept: None,
-                })?
+                root.ok_or_else(|| ApplyError::Changed { path: path.clone(), found: None, kept: None })?
             }
             _ => {
                 let made = hand.apply.make_dir(path)?;
@@ -171,33 +141,17 @@ impl Pass<'_> {
     ) -> Result<Directory, ApplyError> {
         let closed = !self.setting.process.is_root && there.attributes.mode & 0o700 != 0o700;
         if closed {
-            let open = Attributes {
-                mode: there.attributes.mode | 0o700,
-                ..there.attributes
-            };
-            let which = Which {
-                mode: true,
-                ..Which::default()
-            };
+            let open = Attributes { mode: there.attributes.mode | 0o700, ..there.attributes };
+            let which = Which { mode: true, ..Which::default() };
             hand.apply.set_attributes(path, &open, which, there)?;
         }
         let which = mend(wanted, there);
-        let mode = if wanted.carried.perms {
-            wanted.attributes.mode
-        } else {
-            there.attributes.mode
-        };
+        let mode = if wanted.carried.perms { wanted.attributes.mode } else { there.attributes.mode };
         Ok(Directory {
             path: path.clone(),
             there: *there,
-            attributes: Attributes {
-                mode,
-                ..wanted.attributes
-            },
-            which: Which {
-                mode: which.mode || closed,
-                ..which
-            },
+            attributes: Attributes { mode, ..wanted.attributes },
+            which: Which { mode: which.mode || closed, ..which },
             keeps_time: wanted.carries_time(),
             touched: AtomicBool::new(false),
             parent,

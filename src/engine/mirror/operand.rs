@@ -38,36 +38,17 @@ impl Source {
         let trimmed = &bytes[..end];
         let name_at = trimmed.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
         let name = &trimmed[name_at..];
-        let missing = |source: DiskError| MirrorError::Source {
-            path: escape(bytes),
-            source,
-        };
+        let missing = |source: DiskError| MirrorError::Source { path: escape(bytes), source };
         if end < bytes.len() || matches!(name, b"" | b"." | b"..") {
             let root = Arc::new(Root::open(operand).map_err(missing)?);
-            return Ok(Self {
-                root,
-                start: RelPath::root(),
-                rename: None,
-            });
+            return Ok(Self { root, start: RelPath::root(), rename: None });
         }
-        let above = if name_at == 0 {
-            &b"."[..]
-        } else {
-            &trimmed[..name_at]
-        };
+        let above = if name_at == 0 { &b"."[..] } else { &trimmed[..name_at] };
         let root = Arc::new(Root::open(Path::new(OsStr::from_bytes(above))).map_err(missing)?);
-        let start = RelPath::new(name).map_err(|source| {
-            missing(DiskError::Name {
-                path: bytes.into(),
-                source,
-            })
-        })?;
+        let start =
+            RelPath::new(name).map_err(|source| missing(DiskError::Name { path: bytes.into(), source }))?;
         match root.stat(&start).map_err(missing)? {
-            Some(_) => Ok(Self {
-                root,
-                start,
-                rename: None,
-            }),
+            Some(_) => Ok(Self { root, start, rename: None }),
             None => Err(MirrorError::NoSource { path: escape(bytes) }),
         }
     }
@@ -84,20 +65,12 @@ impl Source {
 /// # Errors
 /// A source is missing; the destination is a file, or its parent is missing.
 pub(crate) fn resolve(sources: &[PathBuf], dest: &Path) -> Result<(Vec<Source>, Destination), MirrorError> {
-    let mut found = sources
-        .iter()
-        .map(|source| Source::new(source))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut found = sources.iter().map(|source| Source::new(source)).collect::<Result<Vec<_>, _>>()?;
     let bytes = dest.as_os_str().as_bytes();
     let single_file = match &found[..] {
         [one] => {
             !one.start.is_root()
-                && one
-                    .root
-                    .stat(&one.start)
-                    .ok()
-                    .flatten()
-                    .is_some_and(|stat| stat.kind != Kind::Dir)
+                && one.root.stat(&one.start).ok().flatten().is_some_and(|stat| stat.kind != Kind::Dir)
         }
         _ => false,
     };
@@ -106,29 +79,17 @@ pub(crate) fn resolve(sources: &[PathBuf], dest: &Path) -> Result<(Vec<Source>, 
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Some(false),
         Err(source) => {
-            return Err(MirrorError::Destination {
-                path: escape(bytes),
-                source,
-            });
+            return Err(MirrorError::Destination { path: escape(bytes), source });
         }
     };
     match (is_dir, single_file) {
-        (Some(true), _) => Ok((
-            found,
-            Destination {
-                path: dest.to_owned(),
-                exists: true,
-            },
-        )),
+        (Some(true), _) => Ok((found, Destination { path: dest.to_owned(), exists: true })),
         (Some(false), false) => Err(MirrorError::NotADirectory { path: escape(bytes) }),
         (None, true) if bytes.ends_with(b"/") => absent(found, dest),
         (None, false) => absent(found, dest),
         (Some(false) | None, true) => {
             let name = dest.file_name().unwrap_or_default().as_bytes();
-            let above = dest
-                .parent()
-                .filter(|above| !above.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
+            let above = dest.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !above.is_dir() {
                 return Err(MirrorError::NoParent { path: escape(bytes) });
             }
@@ -137,35 +98,18 @@ pub(crate) fn resolve(sources: &[PathBuf], dest: &Path) -> Result<(Vec<Source>, 
             for source in &mut found {
                 source.rename = Some(name.clone()).filter(|name| *name != source.start);
             }
-            Ok((
-                found,
-                Destination {
-                    path: above.to_owned(),
-                    exists: true,
-                },
-            ))
+            Ok((found, Destination { path: above.to_owned(), exists: true }))
         }
     }
 }
 
 /// Returns a destination that is to be made: its parent must be there.
 fn absent(found: Vec<Source>, dest: &Path) -> Result<(Vec<Source>, Destination), MirrorError> {
-    let above = dest
-        .parent()
-        .filter(|above| !above.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let above = dest.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !above.is_dir() {
-        return Err(MirrorError::NoParent {
-            path: escape(dest.as_os_str().as_bytes()),
-        });
+        return Err(MirrorError::NoParent { path: escape(dest.as_os_str().as_bytes()) });
     }
-    Ok((
-        found,
-        Destination {
-            path: dest.to_owned(),
-            exists: false,
-        },
-    ))
+    Ok((found, Destination { path: dest.to_owned(), exists: false }))
 }
 
 /// What a `--files-from` list names.
@@ -179,9 +123,8 @@ pub(crate) struct Listed {
 impl Listed {
     /// Returns the paths, with those that stand in the opened directories of `sources`.
     pub(crate) fn spread(mut self, sources: &[Source], rules: &Arc<Scope>) -> BTreeSet<RelPath> {
-        for (source, dir) in sources
-            .iter()
-            .flat_map(|source| self.opened.iter().map(move |dir| (source, dir)))
+        for (source, dir) in
+            sources.iter().flat_map(|source| self.opened.iter().map(move |dir| (source, dir)))
         {
             let options = WalkOptions {
                 threads: 0,
@@ -195,14 +138,13 @@ impl Listed {
                 window: Window::default(),
             };
             // What fails here fails again in the run itself, and is told there.
-            self.paths
-                .extend(
-                    Walk::new(Arc::clone(&source.root), None, options).filter_map(|step| match step {
-                        Step::Entry(entry) => Some(entry.path),
-                        Step::Unreadable { path, .. } => Some(path),
-                        Step::Excluded { .. } | Step::Unnameable { .. } | Step::Mount { .. } => None,
-                    }),
-                );
+            self.paths.extend(Walk::new(Arc::clone(&source.root), None, options).filter_map(
+                |step| match step {
+                    Step::Entry(entry) => Some(entry.path),
+                    Step::Unreadable { path, .. } => Some(path),
+                    Step::Excluded { .. } | Step::Unnameable { .. } | Step::Mount { .. } => None,
+                },
+            ));
         }
         self.paths
     }
@@ -213,11 +155,7 @@ pub(crate) fn listed(text: &[u8], from0: bool) -> Result<Listed, MirrorError> {
     let separator = if from0 { b'\0' } else { b'\n' };
     let mut listed = Listed::default();
     for line in text.split(|b| *b == separator) {
-        let line = if from0 {
-            line
-        } else {
-            line.strip_suffix(b"\r").unwrap_or(line)
-        };
+        let line = if from0 { line } else { line.strip_suffix(b"\r").unwrap_or(line) };
         if line.is_empty() || (!from0 && matches!(line[0], b'#' | b';')) {
             continue;
         }
@@ -226,10 +164,9 @@ pub(crate) fn listed(text: &[u8], from0: bool) -> Result<Listed, MirrorError> {
             path = match name {
                 b"" | b"." => path,
                 b".." => path.parent().unwrap_or_default(),
-                name => path.join(name).map_err(|source| MirrorError::Listed {
-                    path: escape(line),
-                    source,
-                })?,
+                name => {
+                    path.join(name).map_err(|source| MirrorError::Listed { path: escape(line), source })?
+                }
             };
         }
         if matches!(line.rsplit(|b| *b == b'/').next(), Some(b"" | b"." | b"..")) && !path.is_root() {
@@ -247,12 +184,7 @@ mod tests {
     #[test]
     fn lists_are_clamped_to_the_root() {
         let list = b"/a/b\n# c\n; d\n\n../../e\nf/./g//h/\r\ni/../..\n";
-        let paths: Vec<_> = listed(list, false)
-            .unwrap()
-            .paths
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let paths: Vec<_> = listed(list, false).unwrap().paths.iter().map(ToString::to_string).collect();
         assert_eq!(paths, [".", "a/b", "e", "f/g/h"]);
         assert_eq!(listed(b"# c\0a\nb\0", true).unwrap().paths.len(), 2);
     }
@@ -261,23 +193,14 @@ mod tests {
     fn a_trailing_slash_names_the_contents() {
         let tree = tempfile::tempdir().unwrap();
         std::fs::create_dir(tree.path().join("dir")).unwrap();
-        for (case, operand, start) in [
-            ("itself", "dir", "dir"),
-            ("contents", "dir/", "."),
-            ("a dot", "dir/.", "."),
-        ] {
+        for (case, operand, start) in
+            [("itself", "dir", "dir"), ("contents", "dir/", "."), ("a dot", "dir/.", ".")]
+        {
             let source = Source::new(&tree.path().join("").join(operand)).unwrap();
-            let named = if operand.ends_with('/') || operand.ends_with('.') {
-                "."
-            } else {
-                start
-            };
+            let named = if operand.ends_with('/') || operand.ends_with('.') { "." } else { start };
             assert_eq!(source.start.to_string(), named, "{case}");
         }
-        assert!(matches!(
-            Source::new(&tree.path().join("no")),
-            Err(MirrorError::NoSource { .. })
-        ));
+        assert!(matches!(Source::new(&tree.path().join("no")), Err(MirrorError::NoSource { .. })));
         assert!(Source::new(&tree.path().join("no/")).is_err());
     }
 }

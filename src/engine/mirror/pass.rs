@@ -86,20 +86,13 @@ impl Pass<'_> {
             Ok(scope) => scope,
             Err(why) => return self.site.problem(&source.start, why),
         };
-        let is_dir = source
-            .root
-            .stat(&source.start)
-            .ok()
-            .flatten()
-            .is_some_and(|stat| stat.kind == Kind::Dir);
+        let is_dir =
+            source.root.stat(&source.start).ok().flatten().is_some_and(|stat| stat.kind == Kind::Dir);
         if !source.start.is_root() && scope.verdict(&source.start, is_dir, Side::Sender).is_excluded() {
             return;
         }
         if is_dir && !self.setting.options.preserve.recursive && self.only.is_none() {
-            return self.site.skip(
-                &source.start,
-                "is a directory, and directories are not descended into",
-            );
+            return self.site.skip(&source.start, "is a directory, and directories are not descended into");
         }
         let options = WalkOptions {
             threads: LISTERS,
@@ -141,18 +134,10 @@ impl Pass<'_> {
         if path.name() == PRIVATE_DIR && path.parent().as_ref() == Some(&self.sources[at].start) {
             self.refused = Some(path.clone());
         }
-        if self
-            .refused
-            .as_ref()
-            .is_some_and(|refused| path == refused || path.is_below(refused))
-        {
+        if self.refused.as_ref().is_some_and(|refused| path == refused || path.is_below(refused)) {
             return;
         }
-        while self
-            .stack
-            .last()
-            .is_some_and(|frame| *path != frame.path && !path.is_below(&frame.path))
-        {
+        while self.stack.last().is_some_and(|frame| *path != frame.path && !path.is_below(&frame.path)) {
             self.leave();
         }
         match step {
@@ -241,11 +226,7 @@ impl Pass<'_> {
             Ok(None) => return self.site.problem(&from, "vanished"),
             Err(error) => return self.site.source_problem(&from, &error),
         };
-        let there = self
-            .site
-            .dest
-            .as_ref()
-            .and_then(|dest| dest.stat(to).ok().flatten());
+        let there = self.site.dest.as_ref().and_then(|dest| dest.stat(to).ok().flatten());
         self.of += u64::from(there.is_some());
         count(&mut self.site.report().seen, stat.kind);
         self.site.report().bytes_total += stat.size;
@@ -325,9 +306,7 @@ impl Pass<'_> {
             // Whatever hinders this hinders the copy, and is told there.
             let mut file = root.open_file(from)?.0;
             let read = file.read(&mut [0]);
-            return read
-                .map(|_| false)
-                .map_err(|error| DiskError::io(Doing::Read, from, &error));
+            return read.map(|_| false).map_err(|error| DiskError::io(Doing::Read, from, &error));
         };
         Ok(hash_file(dest, to, &wanted.stat).is_ok_and(|there| there.digest == mine.digest))
     }
@@ -343,12 +322,7 @@ impl Pass<'_> {
                 Vec::new()
             }
         };
-        Some(Item {
-            code,
-            path: path.clone(),
-            dir: kind == Kind::Dir,
-            suffix,
-        })
+        Some(Item { code, path: path.clone(), dir: kind == Kind::Dir, suffix })
     }
 
     fn hand_over(&mut self, job: Job) {
@@ -415,12 +389,7 @@ impl Pass<'_> {
                 touched: AtomicBool::new(false),
                 parent: None,
             });
-            self.removals.push(Removal {
-                dir: frame.path,
-                rules,
-                names: frame.goes,
-                restore,
-            });
+            self.removals.push(Removal { dir: frame.path, rules, names: frame.goes, restore });
         }
         release(self.site, frame.dir);
     }
@@ -439,21 +408,14 @@ impl Pass<'_> {
         for (name, stat) in &info.only_beside {
             let Ok(path) = frame.path.join(name) else { continue };
             // What several sources could name is taken up with the first of them.
-            if self.sources[..self.at]
-                .iter()
-                .any(|earlier| earlier.has(&frame.path))
-            {
+            if self.sources[..self.at].iter().any(|earlier| earlier.has(&frame.path)) {
                 continue;
             }
             let goes = info.complete
                 && self.setting.options.removal.delete
                 && !self.sources.iter().any(|source| source.has(&path))
                 && may_go(rules, &path, stat.kind);
-            let toll = if goes {
-                toll_of(dest, rules, &path, stat, self.setting.suffix_beside())
-            } else {
-                0
-            };
+            let toll = if goes { toll_of(dest, rules, &path, stat, self.setting.suffix_beside()) } else { 0 };
             self.deletes += toll;
             self.of += toll.max(1);
             if goes {

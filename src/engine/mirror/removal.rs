@@ -47,10 +47,7 @@ enum Found<'a> {
 
 /// Whether the rules of the receiver let `path` go.
 pub(crate) fn may_go(rules: &Scope, path: &RelPath, kind: Kind) -> bool {
-    path.name() != PRIVATE_DIR
-        && !rules
-            .verdict(path, kind == Kind::Dir, Side::Receiver)
-            .is_excluded()
+    path.name() != PRIVATE_DIR && !rules.verdict(path, kind == Kind::Dir, Side::Receiver).is_excluded()
 }
 
 /// Calls `tell` for all below `start` that goes, children before parents. Returns whether `start` would be empty;
@@ -95,10 +92,7 @@ fn descend(
             Step::Excluded { path, .. } | Step::Unreadable { path, .. } | Step::Mount { path, .. } => path,
             Step::Unnameable { dir, .. } => dir,
         };
-        while open
-            .last()
-            .is_some_and(|(dir, ..)| at != dir && !at.is_below(dir))
-        {
+        while open.last().is_some_and(|(dir, ..)| at != dir && !at.is_below(dir)) {
             close(&mut open, tell);
         }
         if let Step::Entry(entry) = &step
@@ -226,15 +220,9 @@ impl Remover<'_> {
         let dir = kind == Kind::Dir;
         if let Some(hand) = &self.site.hand {
             let gone = if dir {
-                hand.apply
-                    .remove_dir(path)
-                    .map(|removed| removed != DirRemoval::NotEmpty)
+                hand.apply.remove_dir(path).map(|removed| removed != DirRemoval::NotEmpty)
             } else {
-                let kept = self
-                    .site
-                    .backup
-                    .as_ref()
-                    .map_or(Ok(None), |backup| backup.take(hand, path, stat));
+                let kept = self.site.backup.as_ref().map_or(Ok(None), |backup| backup.take(hand, path, stat));
                 kept.and_then(|kept| match kept {
                     Some(dir) => {
                         self.site.changed(dir);
@@ -251,12 +239,7 @@ impl Remover<'_> {
                 Err(error) => return self.site.apply_problem(path, &error),
             }
         }
-        let item = Item {
-            code: DELETING.to_owned(),
-            path: path.clone(),
-            dir,
-            suffix: Vec::new(),
-        };
+        let item = Item { code: DELETING.to_owned(), path: path.clone(), dir, suffix: Vec::new() };
         self.observer.item(&item);
         count(&mut self.site.report().deleted, kind);
     }

@@ -86,9 +86,7 @@ pub fn difference(
     observer: &mut dyn Observer,
 ) -> Result<Report, MirrorError> {
     if !two.is_dir() {
-        return Err(MirrorError::NotADirectory {
-            path: escape(two.as_os_str().as_bytes()),
-        });
+        return Err(MirrorError::NotADirectory { path: escape(two.as_os_str().as_bytes()) });
     }
     let mut options = options.clone();
     options.dry_run = true;
@@ -179,27 +177,15 @@ fn rules(
         .filter(|_| removal.delete && !removal.delete_excluded)
         .map(|backup| [b"P *", backup.suffix.as_bytes()].concat());
     let last: Vec<&[u8]> = shield.iter().map(Vec::as_slice).collect();
-    let source = sources
-        .first()
-        .map_or(Path::new("/"), |source| source.root.path());
+    let source = sources.first().map_or(Path::new("/"), |source| source.root.path());
     let (select, excluded) = (&options.select, removal.delete_excluded);
-    Ok(selection::scope_between(
-        source,
-        &destination.path,
-        select,
-        excluded,
-        &last,
-    )?)
+    Ok(selection::scope_between(source, &destination.path, select, excluded, &last)?)
 }
 
 /// Opens the destination, makes it where it is missing, and takes its lock; a dry run only opens it.
 fn open(destination: &Destination, dry_run: bool) -> Result<Opened, MirrorError> {
     if dry_run && !destination.exists {
-        return Ok(Opened {
-            dest: None,
-            before: None,
-            hold: None,
-        });
+        return Ok(Opened { dest: None, before: None, hold: None });
     }
     if !destination.exists {
         std::fs::create_dir(&destination.path).map_err(|source| MirrorError::Destination {
@@ -210,11 +196,7 @@ fn open(destination: &Destination, dry_run: bool) -> Result<Opened, MirrorError>
     let root = Arc::new(Root::open(&destination.path)?);
     let before = root.stat(&RelPath::root())?.filter(|_| destination.exists);
     let hold = if dry_run { None } else { Some(Hold::take(&root)?) };
-    Ok(Opened {
-        dest: Some(root),
-        before,
-        hold,
-    })
+    Ok(Opened { dest: Some(root), before, hold })
 }
 
 impl Hold {
@@ -223,13 +205,7 @@ impl Hold {
         let private = Private::open_or_create(root)?;
         let lock = private.lock()?;
         let taken = mtime(root)?;
-        let hold = Self {
-            root: Arc::clone(root),
-            private: Arc::new(private),
-            lock,
-            before,
-            taken,
-        };
+        let hold = Self { root: Arc::clone(root), private: Arc::new(private), lock, before, taken };
         hold.hand().apply.recover()?;
         Ok(hold)
     }
@@ -238,11 +214,7 @@ impl Hold {
         let (root, private) = (Arc::clone(&self.root), Arc::clone(&self.private));
         let kept = Arc::new(Kept::new(Arc::clone(&private)));
         let apply = Apply::new(Arc::clone(&root), Arc::clone(&private), kept, b"one-way");
-        Hand {
-            apply,
-            stage: Stage::new(Arc::clone(&root), private),
-            root,
-        }
+        Hand { apply, stage: Stage::new(Arc::clone(&root), private), root }
     }
 
     /// Removes the private directory if nothing is left in it, and gives the root the time that it had without this.
@@ -252,14 +224,8 @@ impl Hold {
         if let Some(private) = Arc::into_inner(self.private) {
             private.remove_if_empty(&self.root, Some(&self.lock))?;
         }
-        let attributes = Attributes {
-            mtime: time,
-            ..Attributes::default()
-        };
-        let which = Which {
-            mtime: true,
-            ..Which::default()
-        };
+        let attributes = Attributes { mtime: time, ..Attributes::default() };
+        let which = Which { mtime: true, ..Which::default() };
         let failed = |source| DiskError::call(Doing::SetAttributes, &RelPath::root(), source);
         set_fd(self.root.fd(), Kind::Dir, &attributes, which).map_err(failed)?;
         Ok(())
@@ -268,10 +234,7 @@ impl Hold {
 
 /// Returns the present modification time of a root.
 fn mtime(root: &Root) -> Result<Timestamp, MirrorError> {
-    Ok(root
-        .stat(&RelPath::root())?
-        .map(|stat| stat.attributes.mtime)
-        .unwrap_or_default())
+    Ok(root.stat(&RelPath::root())?.map(|stat| stat.attributes.mtime).unwrap_or_default())
 }
 
 /// Returns where backups go, and the hold on that place if it is not the destination.
@@ -282,13 +245,7 @@ fn backup_of(
 ) -> Result<(Backup, Option<Hold>), MirrorError> {
     let suffix = backup.suffix.as_bytes().to_vec();
     let beside = backup.dir.is_none();
-    let within = |dir| Backup {
-        elsewhere: None,
-        dir,
-        suffix: suffix.clone(),
-        dir_mode,
-        beside,
-    };
+    let within = |dir| Backup { elsewhere: None, dir, suffix: suffix.clone(), dir_mode, beside };
     let Some(dir) = &backup.dir else {
         return Ok((within(RelPath::root()), None));
     };
@@ -297,10 +254,7 @@ fn backup_of(
         return Ok((within(inside), None));
     }
     let path = dest.path().join(dir);
-    let failed = |source| MirrorError::Destination {
-        path: escape(path.as_os_str().as_bytes()),
-        source,
-    };
+    let failed = |source| MirrorError::Destination { path: escape(path.as_os_str().as_bytes()), source };
     std::fs::create_dir_all(&path).map_err(failed)?;
     let root = Arc::new(Root::open(&path)?);
     if let Ok(inside) = root.path().strip_prefix(dest.path())
@@ -309,13 +263,7 @@ fn backup_of(
         return Ok((within(inside), None));
     }
     let hold = Hold::take(&root)?;
-    Ok((
-        Backup {
-            elsewhere: Some(hold.hand()),
-            ..within(RelPath::root())
-        },
-        Some(hold),
-    ))
+    Ok((Backup { elsewhere: Some(hold.hand()), ..within(RelPath::root()) }, Some(hold)))
 }
 
 /// Notes listed paths that the source does not have.
@@ -367,11 +315,7 @@ fn transfer(
         for at in 0..sources.len() {
             pass.run(at);
         }
-        let toll = Toll {
-            deletes: pass.deletes,
-            of: pass.of,
-            creates: pass.creates,
-        };
+        let toll = Toll { deletes: pass.deletes, of: pass.of, creates: pass.creates };
         // Without its sender the queue ends, and with it the threads.
         (pass.removals, pass.flips, toll)
     });
@@ -391,12 +335,7 @@ fn transfer(
         return;
     }
     let Some(dest) = &site.dest else { return };
-    let mut remover = Remover {
-        site,
-        dest,
-        beside: setting.suffix_beside(),
-        observer,
-    };
+    let mut remover = Remover { site, dest, beside: setting.suffix_beside(), observer };
     removals.iter().for_each(|removal| remover.remove(removal));
     flips.into_iter().for_each(|flip| remover.flip(flip));
 }

@@ -87,22 +87,13 @@ impl Setting {
     /// Returns an entry of the source as it shall be at the destination.
     pub(crate) fn wanted(&self, stat: &Stat) -> Wanted {
         let attributes = Attributes {
-            mode: self
-                .chmod
-                .apply(stat.attributes.mode, stat.kind, self.process.umask),
+            mode: self.chmod.apply(stat.attributes.mode, stat.kind, self.process.umask),
             owner: self.owners.apply(stat.attributes.owner, &self.names),
             mtime: stat.attributes.mtime,
         };
         let may_group = self.process.is_root || self.process.groups.contains(&attributes.owner.gid);
-        let carried = Carried {
-            group: self.carried.group && may_group,
-            ..self.carried
-        };
-        Wanted {
-            stat: *stat,
-            attributes,
-            carried,
-        }
+        let carried = Carried { group: self.carried.group && may_group, ..self.carried };
+        Wanted { stat: *stat, attributes, carried }
     }
 
     /// Returns why entries of `kind` are not carried; `None` if they are.
@@ -135,13 +126,7 @@ impl Setting {
             group: wanted.carried.group,
             mtime: wanted.carries_time(),
         };
-        (
-            Attributes {
-                mode,
-                ..wanted.attributes
-            },
-            which,
-        )
+        (Attributes { mode, ..wanted.attributes }, which)
     }
 }
 

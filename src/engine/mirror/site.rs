@@ -70,10 +70,7 @@ impl Site {
 
     /// Notes a path that is left out by choice of kind; no failure.
     pub(crate) fn skip(&self, path: &RelPath, why: impl Display) {
-        self.report().skipped.push(Skipped {
-            path: path.clone(),
-            why: why.to_string(),
-        });
+        self.report().skipped.push(Skipped { path: path.clone(), why: why.to_string() });
     }
 
     /// Notes a path that could not be treated.

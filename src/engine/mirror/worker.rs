@@ -74,11 +74,7 @@ pub(crate) fn work_alone(site: &Site, job: Job) {
 }
 
 fn take(site: &Site, hand: &Hand, batch: &mut Batch, mut job: Job) {
-    let staged = if job.writes {
-        stage(site, hand, &mut job)
-    } else {
-        mend(site, hand, &mut job)
-    };
+    let staged = if job.writes { stage(site, hand, &mut job) } else { mend(site, hand, &mut job) };
     match staged {
         Some(staged) => {
             batch.bytes += staged.size();
@@ -130,11 +126,7 @@ fn dressed(site: &Site, job: &Job, staged: Staged) -> Option<Staged> {
 }
 
 fn stage_file(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
-    let target = if job.there.is_some() {
-        Target::Taken
-    } else {
-        Target::Free
-    };
+    let target = if job.there.is_some() { Target::Taken } else { Target::Free };
     let mut tries = TRIES;
     loop {
         tries -= 1;
@@ -171,10 +163,7 @@ fn other_content(job: &Job, kind: Kind) -> Result<Content, DiskError> {
         Kind::Symlink => Content::Symlink(job.source.read_link(&job.from)?),
         Kind::Fifo => Content::Fifo,
         Kind::Socket => Content::Socket,
-        Kind::CharDevice | Kind::BlockDevice => Content::Device {
-            kind,
-            rdev: job.stat.rdev,
-        },
+        Kind::CharDevice | Kind::BlockDevice => Content::Device { kind, rdev: job.stat.rdev },
         // Files are staged with their bytes; directories are no jobs.
         Kind::File | Kind::Dir => Content::Dir,
     })
@@ -214,10 +203,7 @@ fn mend(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
             }
         };
     }
-    match hand
-        .apply
-        .set_attributes(&job.to, &job.attributes, job.which, &there)
-    {
+    match hand.apply.set_attributes(&job.to, &job.attributes, job.which, &there) {
         Ok(_refused) => site.report().updated += 1,
         Err(error) => site.apply_problem(&job.to, &error),
     }
@@ -228,17 +214,12 @@ fn mend(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
 fn publish(site: &Site, hand: &Hand, batch: Batch) {
     let (jobs, staged): (Vec<_>, Vec<_>) = batch.entries.into_iter().unzip();
     for (job, flushed) in jobs.into_iter().zip(flush_all(staged, FLUSH_THREADS)) {
-        let Job {
-            to, there, dir, stat, ..
-        } = job;
+        let Job { to, there, dir, stat, .. } = job;
         let published = flushed.map_err(ApplyError::Disk).and_then(|staged| match there {
             None => hand.apply.publish_new(staged).map(drop),
             Some(there) => {
                 if let Some(backup) = &site.backup {
-                    backup
-                        .copy(hand, &to, &there)?
-                        .into_iter()
-                        .for_each(|dir| site.changed(dir));
+                    backup.copy(hand, &to, &there)?.into_iter().for_each(|dir| site.changed(dir));
                 }
                 hand.apply.replace(staged, &there, Fate::Discard).map(drop)
             }

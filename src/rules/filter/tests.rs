@@ -5,16 +5,12 @@ use crate::model::path::RelPath;
 use crate::rules::source::FILE_BYTES_MAX;
 
 fn message(error: &FilterError) -> String {
-    error
-        .source()
-        .map_or(error.to_string(), |source| format!("{error}: {source}"))
+    error.source().map_or(error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn excluded(builder: FilterBuilder, name: &str) -> bool {
     let scope = builder.build().unwrap();
-    scope
-        .verdict(&RelPath::new(name.as_bytes()).unwrap(), false, Side::Sender)
-        .is_excluded()
+    scope.verdict(&RelPath::new(name.as_bytes()).unwrap(), false, Side::Sender).is_excluded()
 }
 
 #[test]
@@ -26,11 +22,7 @@ fn rules_hold_in_the_order_of_the_arguments() {
     let scope = builder.build().unwrap();
     for (name, expected) in [("a.o", false), ("b.o", true), ("c", false)] {
         let path = RelPath::new(name.as_bytes()).unwrap();
-        assert_eq!(
-            scope.verdict(&path, false, Side::Sender).is_excluded(),
-            expected,
-            "{name}"
-        );
+        assert_eq!(scope.verdict(&path, false, Side::Sender).is_excluded(), expected, "{name}");
     }
 }
 
@@ -63,11 +55,8 @@ fn a_file_merged_by_a_file_stands_in_its_middle() {
     let inner = inner.pop().unwrap();
     assert!(builder.merge(inner, b"+ a\n+ b\n").unwrap().is_empty());
     let scope = builder.build().unwrap();
-    let verdict = |name: &[u8]| {
-        scope
-            .verdict(&RelPath::new(name).unwrap(), false, Side::Sender)
-            .is_excluded()
-    };
+    let verdict =
+        |name: &[u8]| scope.verdict(&RelPath::new(name).unwrap(), false, Side::Sender).is_excluded();
     assert!(verdict(b"a"));
     assert!(!verdict(b"b"));
 }
@@ -87,10 +76,7 @@ fn a_file_that_is_never_read_is_an_error() {
     let mut builder = FilterBuilder::new(false);
     drop(builder.rule(b". file").unwrap());
     let error = builder.build().unwrap_err();
-    assert_eq!(
-        message(&error),
-        "Cannot use the filter rule `. file`: the file it names was not read"
-    );
+    assert_eq!(message(&error), "Cannot use the filter rule `. file`: the file it names was not read");
 }
 
 #[test]
@@ -127,9 +113,7 @@ fn messages_repeat_options_but_never_lines_of_files() {
         "{text}"
     );
     assert!(!text.contains("secret"));
-    let error = builder
-        .exclude_from(&vec![b'\n'; FILE_BYTES_MAX + 1], b"big")
-        .unwrap_err();
+    let error = builder.exclude_from(&vec![b'\n'; FILE_BYTES_MAX + 1], b"big").unwrap_err();
     assert!(matches!(error, FilterError::FileTooLarge { .. }));
 }
 
@@ -149,11 +133,8 @@ fn cvs_patterns_come_after_all_other_rules() {
     builder.rule(b"+ core").unwrap();
     builder.cvs_exclude().unwrap();
     let scope = builder.build().unwrap();
-    let verdict = |name: &[u8]| {
-        scope
-            .verdict(&RelPath::new(name).unwrap(), false, Side::Sender)
-            .is_excluded()
-    };
+    let verdict =
+        |name: &[u8]| scope.verdict(&RelPath::new(name).unwrap(), false, Side::Sender).is_excluded();
     assert!(verdict(b"x.o") && verdict(b"dir/x~"));
     assert!(!verdict(b"core") && !verdict(b"main.c"));
     assert_eq!(scope.merge_names().collect::<Vec<_>>(), [b".cvsignore"]);

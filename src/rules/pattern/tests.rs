@@ -2,12 +2,8 @@ use super::*;
 
 fn matches(pattern: &str, path: &str) -> bool {
     match path.strip_suffix('/') {
-        Some(dir) => Pattern::new(pattern.as_bytes())
-            .unwrap()
-            .matches(dir.as_bytes(), true),
-        None => Pattern::new(pattern.as_bytes())
-            .unwrap()
-            .matches(path.as_bytes(), false),
+        Some(dir) => Pattern::new(pattern.as_bytes()).unwrap().matches(dir.as_bytes(), true),
+        None => Pattern::new(pattern.as_bytes()).unwrap().matches(path.as_bytes(), false),
     }
 }
 
@@ -100,25 +96,12 @@ fn names_are_bytes() {
 
 #[test]
 fn a_bad_class_is_refused_with_its_position() {
-    for (text, at) in [
-        ("[a-", 1),
-        ("ab[c", 3),
-        ("x[", 2),
-        ("[]", 1),
-        ("[a\\", 1),
-        ("[[:alpha:", 1),
-        ("a[b]c[!]", 6),
-    ] {
-        assert_eq!(
-            Pattern::new(text.as_bytes()),
-            Err(PatternError::OpenClass { at }),
-            "{text}"
-        );
+    for (text, at) in
+        [("[a-", 1), ("ab[c", 3), ("x[", 2), ("[]", 1), ("[a\\", 1), ("[[:alpha:", 1), ("a[b]c[!]", 6)]
+    {
+        assert_eq!(Pattern::new(text.as_bytes()), Err(PatternError::OpenClass { at }), "{text}");
     }
-    assert_eq!(
-        Pattern::new(b"x[[:foo:]]"),
-        Err(PatternError::UnknownClass { at: 3 })
-    );
+    assert_eq!(Pattern::new(b"x[[:foo:]]"), Err(PatternError::UnknownClass { at: 3 }));
 }
 
 /// The plainest matcher that can be right: one case per token, all choices tried.
@@ -127,9 +110,7 @@ fn naive(tokens: &[Token], text: &[u8]) -> bool {
         return text.is_empty();
     };
     match token {
-        Token::Literal(literal) => text
-            .strip_prefix(&literal[..])
-            .is_some_and(|text| naive(rest, text)),
+        Token::Literal(literal) => text.strip_prefix(&literal[..]).is_some_and(|text| naive(rest, text)),
         Token::One => matches!(text, [b, after @ ..] if *b != b'/' && naive(rest, after)),
         Token::Class(class) => {
             matches!(text, [b, after @ ..] if *b != b'/' && class.has(*b) && naive(rest, after))
@@ -147,12 +128,8 @@ fn agrees_with_a_naive_matcher_on_random_pairs() {
     let mut agreed = [0_u32; 2];
     for _ in 0..20_000 {
         let pieces = ["a", "b", "/", "*", "**", "?", "[ab]", "[!a]", "\\*"];
-        let text: String = (0..random.usize(1..7))
-            .map(|_| pieces[random.usize(..pieces.len())])
-            .collect();
-        let path: Vec<u8> = (0..random.usize(1..9))
-            .map(|_| b"aab/*"[random.usize(..5)])
-            .collect();
+        let text: String = (0..random.usize(1..7)).map(|_| pieces[random.usize(..pieces.len())]).collect();
+        let path: Vec<u8> = (0..random.usize(1..9)).map(|_| b"aab/*"[random.usize(..5)]).collect();
         let pattern = Pattern::new(text.as_bytes()).unwrap();
         let starts = (0..path.len()).filter(|at| *at == 0 || path[at - 1] == b'/');
         for any_component in [false, true] {
@@ -161,19 +138,12 @@ fn agrees_with_a_naive_matcher_on_random_pairs() {
                 .map(|at| &path[at..])
                 .chain((any_component && path.ends_with(b"/")).then_some(&b""[..]));
             let expected = expected.into_iter().any(|text| naive(&pattern.tokens, text));
-            assert_eq!(
-                reaches_end(&pattern.tokens, &path, any_component),
-                expected,
-                "{text} {path:?}"
-            );
+            assert_eq!(reaches_end(&pattern.tokens, &path, any_component), expected, "{text} {path:?}");
             agreed[usize::from(expected)] += 1;
         }
     }
     println!("{} matches and {} mismatches agreed", agreed[1], agreed[0]);
-    assert!(
-        agreed.iter().all(|count| *count > 2_000),
-        "the pairs test both answers: {agreed:?}"
-    );
+    assert!(agreed.iter().all(|count| *count > 2_000), "the pairs test both answers: {agreed:?}");
 }
 
 #[test]

@@ -14,10 +14,8 @@ fn scope(rules: &[&str]) -> Arc<Scope> {
 }
 
 fn enter(scope: &Arc<Scope>, dir: &str, files: &[(&str, &str)]) -> Arc<Scope> {
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, text)| (name.as_bytes().to_vec(), text.as_bytes().to_vec()))
-        .collect();
+    let files: Vec<_> =
+        files.iter().map(|(name, text)| (name.as_bytes().to_vec(), text.as_bytes().to_vec())).collect();
     scope.enter(&path(dir), &files).unwrap()
 }
 
@@ -41,10 +39,7 @@ fn no_rules_are_trivial_and_entering_costs_nothing() {
     assert!(Arc::ptr_eq(&plain, &enter(&plain, "", &[])));
     let merging = scope(&[": .f"]);
     let root = enter(&merging, "", &[(".f", "- x")]);
-    assert!(
-        Arc::ptr_eq(&root, &enter(&root, "a", &[])),
-        "a directory without a file changes nothing"
-    );
+    assert!(Arc::ptr_eq(&root, &enter(&root, "a", &[])), "a directory without a file changes nothing");
 }
 
 #[test]
@@ -92,16 +87,8 @@ fn a_file_may_name_further_files_which_the_next_try_reads() {
 fn a_planted_file_cannot_name_a_file_to_read() {
     let above = scope(&[": .f"]);
     for text in [&b". /etc/shadow"[..], b"merge ../x", b"- a\n. x"] {
-        let error = above
-            .enter(&path("d"), &[(b".f".to_vec(), text.to_vec())])
-            .unwrap_err();
-        let FilterError::Rule {
-            at,
-            source: RuleError::MergeInTree,
-        } = error
-        else {
-            panic!("{error:?}")
-        };
+        let error = above.enter(&path("d"), &[(b".f".to_vec(), text.to_vec())]).unwrap_err();
+        let FilterError::Rule { at, source: RuleError::MergeInTree } = error else { panic!("{error:?}") };
         assert!(at.to_string().starts_with("d/.f:"), "{at}");
     }
 }
@@ -110,21 +97,12 @@ fn a_planted_file_cannot_name_a_file_to_read() {
 fn a_planted_file_cannot_ask_for_endless_names_or_rules() {
     let above = scope(&[": .f"]);
     let names: String = (0..=DIR_MERGES_MAX).map(|n| format!(": .{n}\n")).collect();
-    let error = above
-        .enter(&path("d"), &[(b".f".to_vec(), names.into_bytes())])
-        .unwrap_err();
+    let error = above.enter(&path("d"), &[(b".f".to_vec(), names.into_bytes())]).unwrap_err();
     assert!(matches!(error, FilterError::TooManyDirMerges { .. }));
     let rules = "- x\n".repeat(RULES_MAX / 2).into_bytes();
     let files = [(b".f".to_vec(), rules)];
-    let full = above
-        .enter(&path("d"), &files)
-        .unwrap()
-        .enter(&path("d/e"), &files)
-        .unwrap();
-    assert!(matches!(
-        full.enter(&path("d/e/f"), &files),
-        Err(FilterError::TooManyRules { .. })
-    ));
+    let full = above.enter(&path("d"), &files).unwrap().enter(&path("d/e"), &files).unwrap();
+    assert!(matches!(full.enter(&path("d/e/f"), &files), Err(FilterError::TooManyRules { .. })));
 }
 
 #[test]
@@ -142,19 +120,10 @@ fn sides_decide_where_a_rule_acts() {
     for (rule, sender, receiver) in table {
         let scope = scope(&[rule]);
         let on = |side| scope.verdict(&path("a"), false, side).is_excluded();
-        assert_eq!(
-            (on(Side::Sender), on(Side::Receiver)),
-            (sender, receiver),
-            "{rule}"
-        );
+        assert_eq!((on(Side::Sender), on(Side::Receiver)), (sender, receiver), "{rule}");
         assert_eq!(scope.is_frozen(&path("a"), false), sender || receiver, "{rule}");
     }
-    assert!(
-        !scope(&["-! b"])
-            .verdict(&RelPath::root(), true, Side::Sender)
-            .is_excluded(),
-        "never the root"
-    );
+    assert!(!scope(&["-! b"]).verdict(&RelPath::root(), true, Side::Sender).is_excluded(), "never the root");
 }
 
 #[test]
@@ -165,16 +134,8 @@ fn delete_excluded_makes_rules_without_a_side_act_on_the_sender_alone() {
     }
     let root = enter(&builder.build().unwrap(), "", &[(".f", "- c")]);
     for (name, sender, receiver) in [("a", true, false), ("b", false, true), ("c", true, false)] {
-        assert_eq!(
-            root.verdict(&path(name), false, Side::Sender).is_excluded(),
-            sender,
-            "{name}"
-        );
-        assert_eq!(
-            root.verdict(&path(name), false, Side::Receiver).is_excluded(),
-            receiver,
-            "{name}"
-        );
+        assert_eq!(root.verdict(&path(name), false, Side::Sender).is_excluded(), sender, "{name}");
+        assert_eq!(root.verdict(&path(name), false, Side::Receiver).is_excluded(), receiver, "{name}");
     }
 }
 
@@ -188,9 +149,8 @@ fn a_perishable_rule_does_not_hold_in_a_deleted_directory() {
 
 #[test]
 fn an_absolute_rule_sees_where_each_tree_lies() {
-    let mut builder = FilterBuilder::new(false)
-        .with_root(Side::Sender, b"/srv/a/")
-        .with_root(Side::Receiver, b"/srv/b");
+    let mut builder =
+        FilterBuilder::new(false).with_root(Side::Sender, b"/srv/a/").with_root(Side::Receiver, b"/srv/b");
     assert!(builder.rule(b"-/ /srv/a/x").unwrap().is_none());
     let scope = builder.build().unwrap();
     assert!(scope.verdict(&path("x"), false, Side::Sender).is_excluded());

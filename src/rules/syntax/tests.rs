@@ -79,10 +79,7 @@ fn what_is_no_rule_is_refused_with_its_place() {
     ] {
         assert_eq!(parse(text.as_bytes(), Syntax::any()), Err(why), "{text:?}");
     }
-    assert_eq!(
-        parse(&[b'-'; RULE_BYTES_MAX + 1], Syntax::any()),
-        Err(RuleError::TooLong)
-    );
+    assert_eq!(parse(&[b'-'; RULE_BYTES_MAX + 1], Syntax::any()), Err(RuleError::TooLong));
 }
 
 #[test]
@@ -101,11 +98,7 @@ fn a_merge_hands_its_modifiers_on_but_sides_only_once() {
     let inside = |outer: &str, text: &str| parse(text.as_bytes(), merge(outer).syntax);
     assert_eq!(inside(":s f", "- x"), Ok(Parsed::Rule(rule("-s x"))));
     assert_eq!(inside(":/p f", "+ x"), Ok(Parsed::Rule(rule("+/p x"))));
-    assert_eq!(
-        inside(":x f", "- x"),
-        Ok(Parsed::Rule(rule("- x"))),
-        "xattr is not handed on"
-    );
+    assert_eq!(inside(":x f", "- x"), Ok(Parsed::Rule(rule("- x"))), "xattr is not handed on");
     assert_eq!(inside(":- f", "+ x"), Ok(Parsed::Rule(rule("- + x"))));
     assert_eq!(inside(":+ f", "x"), Ok(Parsed::Rule(rule("+ x"))));
     assert_eq!(inside(":- f", "!"), Ok(Parsed::Rule(rule("- !"))));
@@ -119,9 +112,7 @@ fn a_merge_hands_its_modifiers_on_but_sides_only_once() {
 fn lines_words_and_comments() {
     fn split(syntax: Syntax, text: &str, zero: bool) -> Vec<(usize, String)> {
         let rules = syntax.split(text.as_bytes(), zero);
-        rules
-            .map(|(line, rule)| (line, String::from_utf8(rule.to_vec()).unwrap()))
-            .collect()
+        rules.map(|(line, rule)| (line, String::from_utf8(rule.to_vec()).unwrap())).collect()
     }
     let of = |line: usize, rule: &str| (line, rule.to_owned());
     let lines = Syntax::any();
@@ -130,13 +121,7 @@ fn lines_words_and_comments() {
         split(lines, "- a\n# c\n; c\n\n- b\r\n- c d ", false),
         [of(1, "- a"), of(5, "- b"), of(6, "- c d ")]
     );
-    assert_eq!(
-        split(lines, "- a\n b\0#c\0- d\0", true),
-        [of(1, "- a\n b"), of(3, "- d")]
-    );
-    assert_eq!(
-        split(words, "-_a #b\n\t-_c", false),
-        [of(1, "-_a"), of(1, "#b"), of(2, "-_c")]
-    );
+    assert_eq!(split(lines, "- a\n b\0#c\0- d\0", true), [of(1, "- a\n b"), of(3, "- d")]);
+    assert_eq!(split(words, "-_a #b\n\t-_c", false), [of(1, "-_a"), of(1, "#b"), of(2, "-_c")]);
     assert_eq!(split(lines, "", false), []);
 }

@@ -6,23 +6,11 @@ fn conflict(first_byte: u8, name: &str) -> Conflict {
     let mut id = Digest::of(name.as_bytes());
     id.0[0] = first_byte;
     let side = |replica, path| Side {
-        entry: Loser {
-            dot: dot(replica, 3),
-            content: Content::Dir,
-            attributes: attributes(),
-            path,
-        },
+        entry: Loser { dot: dot(replica, 3), content: Content::Dir, attributes: attributes(), path },
         peer: format!("node {replica}"),
     };
     let loser = side(2, Some(path("its/own name")));
-    Conflict {
-        id,
-        path: path(name),
-        winner: side(1, None),
-        loser,
-        since: NOW,
-        resolved: false,
-    }
+    Conflict { id, path: path(name), winner: side(1, None), loser, since: NOW, resolved: false }
 }
 
 #[test]
@@ -33,10 +21,7 @@ fn conflicts_are_found_by_path_and_by_the_first_digits_of_their_id() {
     for conflict in [&one, &two, &three] {
         conflicts.put(conflict).unwrap();
     }
-    assert_eq!(
-        conflicts.open().unwrap(),
-        [two.clone(), three.clone(), one.clone()]
-    );
+    assert_eq!(conflicts.open().unwrap(), [two.clone(), three.clone(), one.clone()]);
     assert_eq!(conflicts.at(&path("b")).unwrap(), [three.clone(), one.clone()]);
     for (prefix, found) in [
         ("a", vec![one.clone(), two.clone()]),
@@ -62,11 +47,5 @@ fn a_settled_conflict_is_no_longer_open() {
     assert!(conflicts.close(one.id).unwrap());
     assert!(!conflicts.close(one.id).unwrap());
     assert_eq!(conflicts.open().unwrap(), []);
-    assert_eq!(
-        conflicts.at(&path("a")).unwrap(),
-        [Conflict {
-            resolved: true,
-            ..one
-        }]
-    );
+    assert_eq!(conflicts.at(&path("a")).unwrap(), [Conflict { resolved: true, ..one }]);
 }

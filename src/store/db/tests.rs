@@ -23,15 +23,9 @@ fn filled(dir: &Path, rows: u64, unclean: bool) -> PathBuf {
 
 /// Every file of `dir` with its bytes.
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    files
-        .into_iter()
-        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
-        .collect()
+    files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
 }
 
 /// Opens the database and reads all of it.
@@ -46,11 +40,7 @@ fn the_migrations_lead_from_nothing_to_the_newest_format() {
     Migrations::from_slice(MIGRATIONS).validate().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = filled(dir.path(), 3, false);
-    assert_eq!(
-        read_all(&path).unwrap(),
-        3,
-        "a second opening finds the newest format"
-    );
+    assert_eq!(read_all(&path).unwrap(), 3, "a second opening finds the newest format");
 }
 
 #[test]
@@ -64,11 +54,7 @@ fn a_new_database_is_for_its_owner_alone() {
         ("state/replicas/a.db", 0o600),
         ("state/replicas/a.db-wal", 0o600),
     ] {
-        assert_eq!(
-            dir.path().join(name).metadata().unwrap().permissions().mode() & 0o777,
-            mode,
-            "{name}"
-        );
+        assert_eq!(dir.path().join(name).metadata().unwrap().permissions().mode() & 0o777, mode, "{name}");
     }
 }
 
@@ -78,10 +64,7 @@ fn one_process_at_a_time() {
     let path = filled(dir.path(), 1, false);
     let held = Database::open(&path, Mode::Durable).unwrap();
     for mode in [Mode::Durable, Mode::Rehearsal] {
-        assert!(
-            matches!(Database::open(&path, mode), Err(StoreError::Locked { .. })),
-            "{mode:?}"
-        );
+        assert!(matches!(Database::open(&path, mode), Err(StoreError::Locked { .. })), "{mode:?}");
     }
     drop(held);
     Database::open(&path, Mode::Durable).unwrap();
@@ -91,10 +74,7 @@ fn one_process_at_a_time() {
 fn a_newer_format_is_refused_with_both_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let path = filled(dir.path(), 1, false);
-    Connection::open(&path)
-        .unwrap()
-        .pragma_update(None, "user_version", known_format() + 7)
-        .unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", known_format() + 7).unwrap();
     for mode in [Mode::Durable, Mode::Rehearsal] {
         let error = Database::open(&path, mode).unwrap_err();
         assert!(
@@ -108,15 +88,9 @@ fn a_newer_format_is_refused_with_both_numbers() {
 fn what_is_not_ours_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("other.db");
-    Connection::open(&other)
-        .unwrap()
-        .execute_batch("CREATE TABLE t (a)")
-        .unwrap();
+    Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     let named = dir.path().join("named.db");
-    Connection::open(&named)
-        .unwrap()
-        .pragma_update(None, "application_id", 5)
-        .unwrap();
+    Connection::open(&named).unwrap().pragma_update(None, "application_id", 5).unwrap();
     let ours = filled(dir.path(), 1, false);
     let link = dir.path().join("link.db");
     std::os::unix::fs::symlink(&ours, &link).unwrap();
@@ -137,8 +111,7 @@ fn a_rehearsal_changes_no_byte() {
         let db = Database::open(&path, Mode::Rehearsal).unwrap();
         let index = Index::of(&db);
         db.start().unwrap();
-        db.batch(|| (0..rows).try_for_each(|n| index.put(&rel(format!("new{n}")), &live(n, 1))))
-            .unwrap();
+        db.batch(|| (0..rows).try_for_each(|n| index.put(&rel(format!("new{n}")), &live(n, 1)))).unwrap();
         assert_eq!(index.live_count(), 100 + rows);
         assert_eq!(index.page(None, None, 100_000).unwrap().len() as u64, 100 + rows);
         db.close().unwrap();
@@ -202,17 +175,9 @@ fn a_cut_database_is_damaged() {
     let path = filled(dir.path(), 2_000, true);
     let length = path.metadata().unwrap().len();
     for cut in [length - 4096, length - 100, length / 2, 5000, 50] {
-        OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(cut)
-            .unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(cut).unwrap();
         let error = read_all(&path).unwrap_err();
-        assert!(
-            matches!(error, StoreError::Corrupt { .. }),
-            "cut to {cut}: {error:?}"
-        );
+        assert!(matches!(error, StoreError::Corrupt { .. }), "cut to {cut}: {error:?}");
     }
 }
 
@@ -223,9 +188,7 @@ fn flipped_bits_are_damage_or_harmless() {
     let whole = std::fs::read(&path).unwrap();
     let mut dice = fastrand::Rng::with_seed(3);
     let header = (0..100).map(|at| (at, "header"));
-    let pages = (0..whole.len())
-        .step_by(4096)
-        .flat_map(|page| (page..page + 12).map(|at| (at, "page")));
+    let pages = (0..whole.len()).step_by(4096).flat_map(|page| (page..page + 12).map(|at| (at, "page")));
     let anywhere = std::iter::repeat_with(|| (dice.usize(..whole.len()), "anywhere")).take(200);
     let mut found = 0;
     for (at, place) in header.chain(pages).chain(anywhere) {

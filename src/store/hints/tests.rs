@@ -2,11 +2,7 @@ use super::*;
 use crate::store::sample::{database, path};
 
 fn hint(name: &str, recursive: bool, secs: i64) -> Hint {
-    Hint {
-        path: path(name),
-        recursive,
-        at: Timestamp::new(secs, 5),
-    }
+    Hint { path: path(name), recursive, at: Timestamp::new(secs, 5) }
 }
 
 #[test]
@@ -28,9 +24,7 @@ fn hints_are_taken_once_and_come_back_if_the_batch_fails() {
     }
     let failed = db.batch(|| {
         assert_eq!(hints.take(9)?.len(), 3);
-        Err::<(), _>(StoreError::Foreign {
-            path: db.path().to_owned(),
-        })
+        Err::<(), _>(StoreError::Foreign { path: db.path().to_owned() })
     });
     assert!(failed.is_err());
     assert_eq!(hints.take(2).unwrap(), [hint("a", false, 1), hint("b", false, 1)]);

@@ -21,18 +21,12 @@ impl Dice {
     }
 
     fn time(&mut self) -> Timestamp {
-        let secs = *self
-            .0
-            .choice(&[0, -1, i64::MIN, i64::MAX, 1_750_000_000])
-            .unwrap();
+        let secs = *self.0.choice(&[0, -1, i64::MIN, i64::MAX, 1_750_000_000]).unwrap();
         Timestamp::new(secs ^ self.0.i64(0..1000), self.0.u32(0..1_000_000_000))
     }
 
     fn dot(&mut self) -> Dot {
-        Dot {
-            replica: ReplicaId([self.0.u8(..9); 16]),
-            counter: self.number().clamp(1, COUNTER_MAX),
-        }
+        Dot { replica: ReplicaId([self.0.u8(..9); 16]), counter: self.number().clamp(1, COUNTER_MAX) }
     }
 
     fn vector(&mut self) -> VersionVector {
@@ -45,15 +39,8 @@ impl Dice {
     }
 
     fn attributes(&mut self) -> Attributes {
-        let owner = Owner {
-            uid: self.0.u32(..),
-            gid: self.0.u32(..),
-        };
-        Attributes {
-            mode: self.0.u32(..),
-            owner,
-            mtime: self.time(),
-        }
+        let owner = Owner { uid: self.0.u32(..), gid: self.0.u32(..) };
+        Attributes { mode: self.0.u32(..), owner, mtime: self.time() }
     }
 
     fn content(&mut self) -> Content {
@@ -62,18 +49,9 @@ impl Dice {
             1 => Content::Fifo,
             2 => Content::Socket,
             3 => Content::Symlink(self.bytes(0, 40).into()),
-            4 => Content::Device {
-                kind: Kind::BlockDevice,
-                rdev: self.number(),
-            },
-            5 => Content::Device {
-                kind: Kind::CharDevice,
-                rdev: self.number(),
-            },
-            _ => Content::File {
-                digest: Digest::of(&self.bytes(0, 4)),
-                size: self.number(),
-            },
+            4 => Content::Device { kind: Kind::BlockDevice, rdev: self.number() },
+            5 => Content::Device { kind: Kind::CharDevice, rdev: self.number() },
+            _ => Content::File { digest: Digest::of(&self.bytes(0, 4)), size: self.number() },
         }
     }
 
@@ -86,10 +64,7 @@ impl Dice {
         live.mode.dot = self.maybe(Self::dot).unwrap_or(live.mode.dot);
         live.owner.dot = self.maybe(Self::dot).unwrap_or(live.owner.dot);
         live.mtime.dot = self.maybe(Self::dot).unwrap_or(live.mtime.dot);
-        live.moved_from = self.maybe(|dice| Origin {
-            path: dice.path(),
-            vector: dice.vector(),
-        });
+        live.moved_from = self.maybe(|dice| Origin { path: dice.path(), vector: dice.vector() });
         live
     }
 
@@ -105,33 +80,16 @@ impl Dice {
 
     fn loser(&mut self) -> Loser {
         let (dot, content) = (self.dot(), self.content());
-        Loser {
-            dot,
-            content,
-            attributes: self.attributes(),
-            path: self.maybe(Self::path),
-        }
+        Loser { dot, content, attributes: self.attributes(), path: self.maybe(Self::path) }
     }
 
     fn record(&mut self) -> Record {
-        let state = if self.0.bool() {
-            State::Live(self.live())
-        } else {
-            State::Deleted(self.tombstone())
-        };
-        let losers = (0..self.0.usize(0..12).saturating_sub(8))
-            .map(|_| self.loser())
-            .collect();
-        let row = Row {
-            vector: self.vector(),
-            state,
-            losers,
-        };
+        let state = if self.0.bool() { State::Live(self.live()) } else { State::Deleted(self.tombstone()) };
+        let losers = (0..self.0.usize(0..12).saturating_sub(8)).map(|_| self.loser()).collect();
+        let row = Row { vector: self.vector(), state, losers };
         let seen = self.maybe(|dice| {
             let (content, attributes, _) = replicated(&row);
-            let kind = dice
-                .maybe(Self::content)
-                .map_or(content.kind(), |other| other.kind());
+            let kind = dice.maybe(Self::content).map_or(content.kind(), |other| other.kind());
             let stat = Stat {
                 kind,
                 attributes: dice.maybe(Self::attributes).unwrap_or(attributes),
@@ -142,17 +100,9 @@ impl Dice {
                 links: dice.maybe(Self::number).unwrap_or(1),
                 rdev: dice.maybe(Self::number).unwrap_or(0),
             };
-            Seen {
-                stat,
-                at: dice.time(),
-            }
+            Seen { stat, at: dice.time() }
         });
-        Record {
-            row,
-            seq: self.number(),
-            seen,
-            residue: self.0.bool(),
-        }
+        Record { row, seq: self.number(), seen, residue: self.0.bool() }
     }
 }
 
@@ -163,11 +113,7 @@ fn every_row_comes_back_as_it_was() {
     for case in 0..20_000 {
         let record = dice.record();
         let packed = pack_record(&record, &mut slots);
-        assert_eq!(
-            unpack_record(&packed, record.seq, &slots),
-            Ok(record.clone()),
-            "case {case}"
-        );
+        assert_eq!(unpack_record(&packed, record.seq, &slots), Ok(record.clone()), "case {case}");
         let packed = pack_row(&record.row, &mut slots);
         assert_eq!(unpack_row(&packed, &slots), Ok(record.row), "case {case}");
     }
@@ -209,27 +155,11 @@ fn what_no_packer_writes_is_refused() {
     for (case, bytes, why) in [
         ("nothing", Vec::new(), PackError::Short),
         ("a byte too many", [&good[..], &[0]].concat(), PackError::Long),
-        (
-            "a byte too few",
-            good[..good.len() - 1].to_vec(),
-            PackError::Short,
-        ),
+        ("a byte too few", good[..good.len() - 1].to_vec(), PackError::Short),
         ("an unknown flag", [&[0x80], &good[1..]].concat(), PackError::Tag),
-        (
-            "a tombstone with dots of its own",
-            [&[DELETED | MODE_DOT], &good[1..]].concat(),
-            PackError::Tag,
-        ),
-        (
-            "too many slots",
-            vector_of(SLOTS_MAX as u64 + 1, &[]),
-            PackError::Range,
-        ),
-        (
-            "a number of 65 bits",
-            [&[0], &[0xff; 9][..], &[2]].concat(),
-            PackError::Range,
-        ),
+        ("a tombstone with dots of its own", [&[DELETED | MODE_DOT], &good[1..]].concat(), PackError::Tag),
+        ("too many slots", vector_of(SLOTS_MAX as u64 + 1, &[]), PackError::Range),
+        ("a number of 65 bits", [&[0], &[0xff; 9][..], &[2]].concat(), PackError::Range),
         ("a number longer than needed", vec![0, 0x80, 0], PackError::Range),
         ("an unknown slot", vector_of(1, &[99, 1]), PackError::Slot),
         ("a slot twice", vector_of(2, &[0, 1, 0, 2]), PackError::Vector),

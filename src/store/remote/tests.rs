@@ -8,28 +8,13 @@ fn rows_wait_in_path_order_and_in_reverse() {
     for name in ["a.b", "a/b", "a", "b", "a/b/c"] {
         remote.put(&path(name), &live(1, 1).row).unwrap();
     }
-    assert_eq!(
-        names(&remote.page(None, 9).unwrap()),
-        ["a", "a/b", "a/b/c", "a.b", "b"]
-    );
-    assert_eq!(
-        names(&remote.page(Some(&path("a/b")), 2).unwrap()),
-        ["a/b/c", "a.b"]
-    );
-    assert_eq!(
-        names(&remote.page_back(None, 9).unwrap()),
-        ["b", "a.b", "a/b/c", "a/b", "a"]
-    );
-    assert_eq!(
-        names(&remote.page_back(Some(&path("a.b")), 2).unwrap()),
-        ["a/b/c", "a/b"]
-    );
+    assert_eq!(names(&remote.page(None, 9).unwrap()), ["a", "a/b", "a/b/c", "a.b", "b"]);
+    assert_eq!(names(&remote.page(Some(&path("a/b")), 2).unwrap()), ["a/b/c", "a.b"]);
+    assert_eq!(names(&remote.page_back(None, 9).unwrap()), ["b", "a.b", "a/b/c", "a/b", "a"]);
+    assert_eq!(names(&remote.page_back(Some(&path("a.b")), 2).unwrap()), ["a/b/c", "a/b"]);
     assert_eq!(remote.page_back(Some(&path("a")), 2).unwrap(), []);
     remote.remove(&path("a")).unwrap();
-    assert_eq!(
-        (remote.get(&path("a")).unwrap(), remote.count().unwrap()),
-        (None, 4)
-    );
+    assert_eq!((remote.get(&path("a")).unwrap(), remote.count().unwrap()), (None, 4));
     remote.clear().unwrap();
     assert_eq!(remote.count().unwrap(), 0);
 }
@@ -43,10 +28,7 @@ fn renames_are_found_by_where_they_went_and_are_no_deletions() {
     remote.put(&path("gone"), &deleted(4, None).row).unwrap();
     remote.put(&path("kept"), &live(5, 1).row).unwrap();
     assert_eq!(remote.count_deletes().unwrap(), 1);
-    assert_eq!(
-        remote.moved_to(&path("new/name")).unwrap(),
-        [(path("old"), moved)]
-    );
+    assert_eq!(remote.moved_to(&path("new/name")).unwrap(), [(path("old"), moved)]);
     assert_eq!(remote.moved_to(&path("new")).unwrap(), []);
     remote.put(&path("gone"), &live(6, 1).row).unwrap();
     assert_eq!(remote.count_deletes().unwrap(), 0);

@@ -25,35 +25,19 @@ fn ids(versions: &[Version]) -> Vec<&str> {
 fn versions_are_found_by_path_id_directory_age_and_digest() {
     let (_dir, db) = database();
     let versions = Versions::of(&db);
-    for (id, name, secs) in [
-        ("aa11", "d/x", 5),
-        ("aa22", "d/x", 9),
-        ("bb11", "d/x", 7),
-        ("cc11", "d/a", 8),
-        ("dd11", "d.x", 1),
-    ] {
+    for (id, name, secs) in
+        [("aa11", "d/x", 5), ("aa22", "d/x", 9), ("bb11", "d/x", 7), ("cc11", "d/a", 8), ("dd11", "d.x", 1)]
+    {
         assert!(versions.add(&version(id, name, secs)).unwrap());
     }
-    assert!(
-        !versions.add(&version("aa11", "other", 1)).unwrap(),
-        "an id is given once"
-    );
-    assert_eq!(
-        ids(&versions.at(&path("d/x"), "").unwrap()),
-        ["aa22", "bb11", "aa11"]
-    );
+    assert!(!versions.add(&version("aa11", "other", 1)).unwrap(), "an id is given once");
+    assert_eq!(ids(&versions.at(&path("d/x"), "").unwrap()), ["aa22", "bb11", "aa11"]);
     assert_eq!(ids(&versions.at(&path("d/x"), "aa").unwrap()), ["aa22", "aa11"]);
-    assert_eq!(
-        versions.at(&path("d/x"), "bb").unwrap(),
-        [version("bb11", "d/x", 7)]
-    );
+    assert_eq!(versions.at(&path("d/x"), "bb").unwrap(), [version("bb11", "d/x", 7)]);
     assert_eq!(ids(&versions.at(&path("d/x"), "%").unwrap()), [""; 0]);
     let first = versions.below(&path("d"), None, 3).unwrap();
     assert_eq!(ids(&first), ["cc11", "aa11", "bb11"]);
-    assert_eq!(
-        ids(&versions.below(&path("d"), first.last(), 3).unwrap()),
-        ["aa22"]
-    );
+    assert_eq!(ids(&versions.below(&path("d"), first.last(), 3).unwrap()), ["aa22"]);
     assert_eq!(
         ids(&versions.below(&RelPath::root(), None, 9).unwrap()),
         ["cc11", "aa11", "bb11", "aa22", "dd11"]
