@@ -84,6 +84,7 @@ fn folder(path: &str, more: &str) -> String {
 }
 
 /// Case, config with `@` for the home, words of the message.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn configs() -> Vec<(&'static str, String, Vec<&'static str>)> {
     let key_a = key(1);
     let ok_peer = peer("a", 1);

@@ -1,6 +1,7 @@
 //! Our filter rules against rsync's own: the same rules over the same trees, path by path.
 
 #![cfg(feature = "system")]
+#![allow(clippy::panic, reason = "a helper of a test may stop the test")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a helper of a test may stop the test")]
 
 #[path = "support/filter_cases.rs"]

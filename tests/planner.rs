@@ -1,5 +1,15 @@
 //! The planner alone (T1a, T1b): it ends, ends equal, loses nothing, in any order of steps; and the laws it stands on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_lossless,
+    reason = "a test may fail, ask its environment and handle its own files"
+)]
+
 #[path = "support/cluster.rs"]
 mod cluster;
 
@@ -52,20 +62,13 @@ fn files(replica: &Replica) -> BTreeSet<Content> {
 fn check(seed: u64, a: &Replica, b: &Replica, before: &BTreeSet<Content>) {
     let mode = |node: &cluster::Node| match node.content {
         Content::Symlink(_) => 0,
-        _ => node.attributes.mode,
+        Content::Dir | Content::File { .. } | Content::Fifo | Content::Socket | Content::Device { .. } => {
+            node.attributes.mode
+        }
     };
     let tree = |r: &Replica| -> Vec<_> {
         r.disk.iter().map(|(at, node)| (at.clone(), node.content.clone(), mode(node))).collect()
     };
-    if tree(a) != tree(b) {
-        for (at, record) in &a.rows {
-            if b.rows.get(at).is_none_or(|other| other.row != record.row)
-                || a.disk.get(at).map(|n| n.attributes.mode) != b.disk.get(at).map(|n| n.attributes.mode)
-            {
-                println!("DIFF seed {seed} {at}:\n A {record:?}\n B {:?}", b.rows.get(at));
-            }
-        }
-    }
     assert_eq!(tree(a), tree(b), "seed {seed}: the ends differ");
     let after: BTreeSet<Content> =
         files(a).into_iter().chain(a.kept.iter().cloned()).chain(b.kept.iter().cloned()).collect();

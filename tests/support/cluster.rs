@@ -8,7 +8,7 @@ use csync::model::metadata::{Attributes, Owner, Stat, Timestamp};
 use csync::model::path::RelPath;
 use csync::model::row::{Origin, Record, Row, Seen, State};
 use csync::model::version::{Causality, ReplicaId};
-use csync::plan::decide::{Decider, Decision, Index, Settled, Source, Step, step};
+use csync::plan::decide::{Decider, Decision, Index, Settled, Source, Step};
 use csync::plan::detect::{self, Change, Context, Known, Look};
 use csync::plan::moves::{Candidate, pair};
 use csync::rules::conflict::{Policy, Side};
@@ -387,9 +387,4 @@ pub(crate) fn round(
         }
     }
     (a.seq, b.seq) != before
-}
-
-/// Unused outside assertions: the step that would turn one row's disk into another's.
-pub(crate) fn is_settled(a: &Row, b: &Row) -> bool {
-    step(Some(a), b, Source::Peer(RelPath::root())) == Step::Nothing
 }
