@@ -1,4 +1,5 @@
 //! One-way runs by the real program: what `push`, `pull` and `diff` promise, without rsync.
+#![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 #![allow(clippy::expect_used, reason = "a helper of a test may stop the test")]
 
 use std::fs;
