@@ -311,3 +311,49 @@ fn versions_are_listed_again_after_the_state_was_lost() {
     csync::engine::restore::restore(&pair.at("state"), &home, &version).unwrap();
     assert_eq!(pair.read("b/d/f"), "old");
 }
+
+/// A pair with one conflict at `f`: the first side wrote "first", the second "the second".
+fn in_conflict(policy: Policy) -> Pair {
+    let mut pair = Pair::new();
+    pair.write("a/f", "base");
+    pair.converge();
+    pair.write("a/f", "first");
+    pair.write("b/f", "the second");
+    pair.try_sync(|options| options.conflict = policy).unwrap();
+    pair
+}
+
+#[test]
+fn a_person_settles_a_conflict_on_both_sides_at_once() {
+    use csync::engine::resolve::{Choice, contents, open, resolve};
+    for policy in [Policy::KeepBoth, Policy::Oldest, Policy::Manual] {
+        for (choice, expected) in [
+            (Choice::Take(Side::One), Some("first")),
+            (Choice::Take(Side::Two), Some("the second")),
+            (Choice::Newest, None),
+            (Choice::Both, None),
+        ] {
+            let mut pair = in_conflict(policy);
+            let state = pair.at("state");
+            let listed = open(&state, Some(&pair.at("b/f"))).unwrap();
+            assert_eq!(listed.len(), 1, "{policy:?}");
+            let sides = contents(&state, &listed[0], 1000).unwrap();
+            assert_eq!(sides, [b"first".to_vec(), b"the second".to_vec()], "{policy:?}");
+            resolve(&state, &listed[0], choice).unwrap();
+            assert_eq!(pair.read("a/f"), pair.read("b/f"), "{policy:?} {choice:?}");
+            if let Some(expected) = expected {
+                assert_eq!(pair.read("a/f"), expected, "{policy:?} {choice:?}");
+            }
+            assert!(open(&state, None).unwrap().is_empty(), "{policy:?} {choice:?}");
+            pair.try_sync(|_| ()).unwrap();
+            assert!(open(&state, None).unwrap().is_empty(), "{policy:?} {choice:?}: open again");
+            pair.converge();
+            let live: Vec<String> = tree(&pair.at("b")).into_values().collect();
+            if choice == Choice::Both {
+                assert_eq!(live.len(), 2, "{policy:?}: {live:?}");
+            }
+            let all = [live, kept(&pair.at("a")), kept(&pair.at("b"))].concat().join("\n");
+            assert!(all.contains("first") && all.contains("the second"), "{policy:?} {choice:?}: {all}");
+        }
+    }
+}
