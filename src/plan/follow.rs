@@ -8,6 +8,24 @@ use crate::plan::decide::{Decider, Index, Settled, Source, Step, step};
 use crate::plan::detect::buried;
 use crate::plan::merge::{Held, Merged, merge};
 
+/// Something that was done at an old path without knowledge of the rename, and where the rename went.
+struct Case<'a, I> {
+    /// The old path.
+    path: &'a RelPath,
+    /// Our row of it.
+    ours: Option<&'a Row>,
+    /// The peer's row of it.
+    theirs: &'a Row,
+    /// What was written there: by us or by the peer.
+    live: &'a Live,
+    /// The new path.
+    to: &'a RelPath,
+    /// Our index.
+    index: &'a I,
+    /// The first number of the sequence that a settled row may take.
+    next: u64,
+}
+
 impl Decider {
     /// Renames against edits and creations (S13). `None` where no rename is involved.
     pub(crate) fn follow_move<I: Index>(
@@ -26,12 +44,12 @@ impl Decider {
                 && let Some(to) = &stone.moved_to
                 && !knows(&theirs.vector, live, stone)
             {
-                return self.edit_follows(path, ours, theirs, live, to, index, next);
+                return self.edit_follows(&Case { path, ours, theirs, live, to, index, next });
             }
             if ours.is_none_or(|row| row.live().is_none() && unknown(row))
                 && let Some(to) = self.moved_parent(path, live, index)?
             {
-                return Ok(Some(self.creation_follows(path, ours, theirs, live, &to, index, next)?));
+                return self.creation_follows(&Case { path, ours, theirs, live, to: &to, index, next });
             }
         }
         if let (Some(ours_row), Some(stone)) = (ours, theirs.tombstone())
@@ -40,29 +58,15 @@ impl Decider {
             && let Some(to) = &stone.moved_to
             && !knows(&ours_row.vector, live, stone)
         {
-            return self.our_edit_follows(path, ours_row, theirs, live, to, index, next);
+            return self.our_edit_follows(&Case { path, ours, theirs, live, to, index, next });
         }
         Ok(None)
     }
 
     /// The peer edited what we renamed: the edit goes to the new path, the tombstone's vector takes it in.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the two rows, their live half and the place in the sequence"
-    )]
-    fn edit_follows<I: Index>(
-        &self,
-        path: &RelPath,
-        ours: Option<&Row>,
-        theirs: &Row,
-        live: &Live,
-        to: &RelPath,
-        index: &I,
-        next: u64,
-    ) -> Result<Option<Vec<Settled>>, I::Error> {
-        let (Some(old), Some(target)) = (ours, index.ours(to)?) else {
-            return Ok(None);
-        };
+    fn edit_follows<I: Index>(&self, case: &Case<'_, I>) -> Result<Option<Vec<Settled>>, I::Error> {
+        let Case { path, theirs, live, to, index, next, .. } = *case;
+        let (Some(old), Some(target)) = (case.ours, index.ours(to)?) else { return Ok(None) };
         let Some(there) = target.live().filter(|there| !there.content.value.is_dir()) else {
             return Ok(None);
         };
@@ -103,29 +107,13 @@ impl Decider {
     }
 
     /// We edited what the peer renamed: our content goes to the new path, if the peer still has it there.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the two rows, their live half and the place in the sequence"
-    )]
-    fn our_edit_follows<I: Index>(
-        &self,
-        path: &RelPath,
-        ours: &Row,
-        theirs: &Row,
-        live: &Live,
-        to: &RelPath,
-        index: &I,
-        next: u64,
-    ) -> Result<Option<Vec<Settled>>, I::Error> {
-        if index.ours(to)?.is_some_and(|row| row.live().is_some()) {
-            return Ok(None);
-        }
-        let Some(target) = index.theirs(to)? else {
+    fn our_edit_follows<I: Index>(&self, case: &Case<'_, I>) -> Result<Option<Vec<Settled>>, I::Error> {
+        let Case { path, theirs, live, to, index, next, .. } = *case;
+        let taken = index.ours(to)?.is_some_and(|row| row.live().is_some());
+        let (Some(ours), Some(target)) = (case.ours, index.theirs(to)?.filter(|_| !taken)) else {
             return Ok(None);
         };
-        let (Some(stone), Some(there)) = (theirs.tombstone(), target.live()) else {
-            return Ok(None);
-        };
+        let (Some(stone), Some(there)) = (theirs.tombstone(), target.live()) else { return Ok(None) };
         if there.content.value != stone.content {
             return Ok(None);
         }
@@ -171,20 +159,8 @@ impl Decider {
     }
 
     /// The peer created something in a directory that we moved: it follows.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the two rows, their live half and the place in the sequence"
-    )]
-    fn creation_follows<I: Index>(
-        &self,
-        path: &RelPath,
-        ours: Option<&Row>,
-        theirs: &Row,
-        live: &Live,
-        to: &RelPath,
-        index: &I,
-        next: u64,
-    ) -> Result<Vec<Settled>, I::Error> {
+    fn creation_follows<I: Index>(&self, case: &Case<'_, I>) -> Result<Option<Vec<Settled>>, I::Error> {
+        let Case { path, theirs, live, to, index, next, .. } = *case;
         let mut all = self.revive_parents(to, index, next)?;
         let counter = |all: &Vec<Settled>| next + u64::try_from(all.len()).unwrap_or(u64::MAX);
         let there = index.ours(to)?;
@@ -196,13 +172,15 @@ impl Decider {
         let (row, lost) = match self.merged(to, there.as_ref(), &created) {
             Merged::Row(row) => (*row, None),
             Merged::Conflict(row, lost) => (*row, Some(at_writer(*lost, dot, path))),
-            Merged::Known | Merged::Undecided => (there.clone().unwrap_or(created), None),
+            Merged::Known => (there.clone().unwrap_or(created), None),
+            // A person shall see both where they were made.
+            Merged::Undecided => return Ok(None),
         };
         let step = step(there.as_ref(), &row, Source::Peer(path.clone()));
         all.push(Settled { path: to.clone(), row, step, lost });
         let dot = Dot { replica: self.me, counter: counter(&all) };
         let base = Row {
-            vector: ours.map_or_else(|| theirs.vector.clone(), |row| row.vector.merged(&theirs.vector)),
+            vector: case.ours.map_or_else(|| theirs.vector.clone(), |row| row.vector.merged(&theirs.vector)),
             ..theirs.clone()
         };
         let mut gone = buried(&base, live, dot, self.now);
@@ -210,7 +188,7 @@ impl Decider {
             *moved_to = Some(to.clone());
         }
         all.push(Settled { path: path.clone(), row: gone, step: Step::Nothing, lost: None });
-        Ok(all)
+        Ok(Some(all))
     }
 }
 
