@@ -82,9 +82,9 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     for (replica, peer, sight) in [(&one, &two, &sights.0), (&two, &one, &sights.1)] {
         account(replica, peer, sight, observer, &mut report)?;
     }
-    let held_before = report.conflicts.len();
+    let made_before = report.conflicts.len();
     exchange(&one, &two, options, &scope, observer, &mut report)?;
-    for made in &report.conflicts[held_before..] {
+    for made in &report.conflicts[made_before..] {
         observer.item(&item::conflict(&made.path, &made.note));
     }
     let open = Conflicts::of(&one.db).open()?.len().max(Conflicts::of(&two.db).open()?.len());
