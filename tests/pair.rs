@@ -357,3 +357,24 @@ fn a_person_settles_a_conflict_on_both_sides_at_once() {
         }
     }
 }
+
+#[test]
+fn what_was_deleted_on_one_side_is_listed_and_restored_there_from_the_other() {
+    use csync::engine::restore::{restore, version, versions};
+    let mut pair = Pair::new();
+    pair.write("a/d/x", "one");
+    pair.write("a/y", "two");
+    pair.converge();
+    fs::remove_file(pair.at("a/d/x")).unwrap();
+    pair.converge();
+    let state = pair.at("state");
+    for side in ["a", "b"] {
+        let listed = versions(&state, &pair.at(&format!("{side}/d/x"))).unwrap();
+        assert_eq!(listed.versions.len(), 1, "{side}");
+    }
+    let (home, found) = version(&state, &pair.at("a/d/x"), None).unwrap();
+    restore(&state, &home, &found).unwrap();
+    assert_eq!(pair.read("a/d/x"), "one");
+    pair.converge();
+    assert_eq!(pair.read("b/d/x"), "one");
+}

@@ -333,7 +333,7 @@ pub fn options(matches: &ArgMatches) -> Result<Options, Failure> {
             Event::Valued(flag, value) => (flag.apply)(&mut draft, value).map_err(|why| {
                 let shown = crate::model::path::escape(value.as_encoded_bytes());
                 Failure::usage(Number::Value, format!("--{} {shown}: {why}", flag.long))
-                    .fix(format!("write --{} {}; see csync push --help", flag.long, flag.value))
+                    .fix(format!("write --{} {}; csync VERB --help lists the flags", flag.long, flag.value))
             })?,
         }
     }

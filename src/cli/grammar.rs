@@ -27,15 +27,17 @@ pub fn command() -> Command {
 }
 
 fn transfer_verbs(root: Command) -> Command {
-    let transfer = |name: &'static str, about: &'static str| {
-        verb(name, about).args_override_self(true).arg(operands("PATH", "SRC… DEST"))
+    let taking = |name: &'static str, about: &'static str, what: &'static str| {
+        verb(name, about).args_override_self(true).arg(operands("PATH", what))
     };
+    let transfer = |name, about| taking(name, about, "SRC… DEST");
+    let pair = |name, about| taking(name, about, "A B: two directories");
     let flagged = |command| refused::declare_flags(flags::declare(command));
     root.subcommand(flagged(transfer("push", "Make DEST what SRC is; deletes only with --delete")))
         .subcommand(flagged(transfer("pull", "Make DEST what SRC is; deletes only with --delete")))
-        .subcommand(flagged(transfer("sync", "Carry changes both ways between two roots A and B")))
+        .subcommand(flagged(pair("sync", "Carry changes both ways between two roots A and B")))
         .subcommand(
-            flagged(transfer("diff", "List what differs between A and B; exit 0 or 40"))
+            flagged(pair("diff", "List what differs between A and B; exit 0 or 40"))
                 .arg(flag("deep", "Compare contents, as -c")),
         )
 }

@@ -11,7 +11,7 @@ use crate::model::path::escape;
 /// The version of every JSON object that csync prints.
 pub const SCHEMA: u32 = 1;
 
-/// Tells the end of a run and returns what the process shall end with. `verb` is `push`, `pull` or `sync`.
+/// Tells the end of a run and returns what the process shall end with. `verb` is `push`, `pull` or `sync`, with ` -n` for a dry run.
 ///
 /// # Errors
 /// Standard output failed.
@@ -40,19 +40,20 @@ pub fn tell(verb: &str, report: &Report, telling: Telling, screen: &mut Screen) 
         screen.message(&warning);
     }
     if let Some(held) = report.held {
-        screen.failure(&held_failure(held));
+        screen.failure(&held_failure(verb, held));
     }
     Ok(Exit::of(report))
 }
 
-/// Returns the failure of a run that the delete guard stopped.
+/// Returns the failure of a run of `verb` that the delete guard stopped.
 #[must_use]
-pub fn held_failure(held: Held) -> Failure {
+pub fn held_failure(verb: &str, held: Held) -> Failure {
+    let what = if verb.starts_with("sync") { "one of the roots" } else { "the destination" };
     let Held { deletes, of, limit, empties } = held;
     let (deletes, of, limit) = (grouped(deletes), grouped(of), grouped(limit));
     if empties {
         let message = format!(
-            "this run would empty the destination: it would delete all of its {of} entries, \
+            "this run would empty {what}: it would delete all of its {of} entries, \
              which is held whatever the bound. Nothing was deleted"
         );
         return Failure::new(Exit::Held, Number::Held, message)
@@ -62,7 +63,7 @@ pub fn held_failure(held: Held) -> Failure {
         "this run would delete {deletes} of {of} entries; more than {limit} are held. Nothing was deleted"
     );
     Failure::new(Exit::Held, Number::Held, message)
-        .fix("look with -n -i; then --yes to let it through, or --max-delete N for another bound")
+        .fix("look with -n -i --yes; then --yes lets it through, and --max-delete N sets another bound")
 }
 
 fn warnings(report: &Report) -> Vec<String> {
@@ -96,6 +97,9 @@ pub fn line(verb: &str, report: &Report) -> String {
     let past = match verb {
         "push" => "pushed",
         "pull" => "pulled",
+        "push -n" => "would push",
+        "pull -n" => "would pull",
+        "sync -n" => "would sync",
         _ => "synced",
     };
     let mut parts = vec![format!(
@@ -322,7 +326,8 @@ mod tests {
 
     #[test]
     fn a_held_run_says_how_many_of_how_many() {
-        let text = held_failure(Held { deletes: 1204, of: 2000, limit: 500, empties: false }).to_string();
+        let text =
+            held_failure("sync", Held { deletes: 1204, of: 2000, limit: 500, empties: false }).to_string();
         assert!(text.starts_with("error[E073]: ") && text.contains("1,204 of 2,000"), "{text}");
         assert!(text.contains("--yes"), "{text}");
     }

@@ -24,7 +24,7 @@ pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
     let options = &operands.options;
     if let Some(flag) = one_way_flag(options) {
         return Err(Failure::usage(Number::Usage, format!("--{flag} has no meaning for csync sync"))
-            .fix("leave it out; push and pull have it"));
+            .fix("leave out that flag or the one that implies it; push and pull have it"));
     }
     let scope = selection::scope(&options.select, options.removal.delete_excluded, &[]).map_err(|error| {
         Failure::usage(Number::Filter, chain(&error)).fix("correct the rule; nothing was changed")
@@ -33,8 +33,13 @@ pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
     let job = Job { first: &operands.one, second: &operands.two, state: &settings.state_dir, options, scope };
     let report = sync(&job, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
-    tell("sync", &report.map_err(|error| failure(&error))?, options.telling, &mut screen)
-        .map_err(|error| output_failure(&error))
+    tell(
+        if options.dry_run { "sync -n" } else { "sync" },
+        &report.map_err(|error| failure(&error))?,
+        options.telling,
+        &mut screen,
+    )
+    .map_err(|error| output_failure(&error))
 }
 
 /// A flag that was given and that only one-way runs obey: none is passed over in silence.
@@ -142,12 +147,14 @@ pub fn restore_failure(error: &RestoreError) -> Failure {
     match error {
         RestoreError::Engine(error) => failure(error),
         RestoreError::NoVersion { path, .. } | RestoreError::Ambiguous { path, .. } => {
-            let fix = format!("csync versions {} lists what there is", shown(path));
+            let fix = format!(
+                "csync versions {} lists what there is there and below; name one of these",
+                shown(path)
+            );
             Failure::usage(Number::Unknown, chain(error)).fix(fix)
         }
-        RestoreError::InTheWay { .. } => {
-            Failure::usage(Number::Unknown, chain(error)).fix("restore it elsewhere by --to DIR")
-        }
+        RestoreError::InTheWay { .. } => Failure::usage(Number::Unknown, chain(error))
+            .fix("move the directory away and try again, or restore elsewhere by --to DIR"),
         RestoreError::Stage(_) | RestoreError::Apply(_) | RestoreError::Disk(_) => {
             Failure::new(Exit::LocalIo, Number::Disk, chain(error)).fix("run again; nothing is lost")
         }

@@ -28,7 +28,12 @@ pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
     let ran = mirror(sources, dest, options, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
     let report = ran.map_err(|error| failure(&error))?;
-    summary::tell(verb, &report, options.telling, &mut screen).map_err(|error| output_failure(&error))
+    let told = match (*verb, options.dry_run) {
+        ("pull", true) => "pull -n",
+        (_, true) => "push -n",
+        (verb, false) => verb,
+    };
+    summary::tell(told, &report, options.telling, &mut screen).map_err(|error| output_failure(&error))
 }
 
 /// Returns the failure of a one-way run that did not begin.

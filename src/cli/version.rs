@@ -27,6 +27,7 @@ pub fn list(path: &Path, listing: Listing, settings: &Settings) -> Result<Exit, 
     let rows: Vec<VersionRow> = listed
         .versions
         .into_iter()
+        .map(|found| found.version)
         .map(|version| VersionRow {
             id: version.id,
             path: version.path,
@@ -59,14 +60,14 @@ pub fn restore(
     let found = version(&settings.state_dir, &wanted.path, wanted.id.as_deref());
     let (home, found) = found.map_err(|error| restore_failure(&error))?;
     let put = match to {
-        Some(to) => restore_to(&home, &found, to),
+        Some(to) => restore_to(&found, to),
         None => bring_back(&settings.state_dir, &home, &found),
     };
     let place = put.map_err(|error| restore_failure(&error))?;
     let mut screen = Screen::new(listing.raw_names);
     let text = if listing.json {
-        let path = escape(found.path.as_bytes());
-        format!("{}\n", json!({ "schema": SCHEMA, "restored": [{ "path": path, "id": found.id }] }))
+        let path = escape(found.version.path.as_bytes());
+        format!("{}\n", json!({ "schema": SCHEMA, "restored": [{ "path": path, "id": found.version.id }] }))
     } else {
         format!("*restored   {}\n", shown(&place))
     };
@@ -79,17 +80,18 @@ pub fn restore(
 /// There is no such version, or it cannot be read.
 pub fn cat(wanted: &Versioned, settings: &Settings) -> Result<Exit, Failure> {
     let found = version(&settings.state_dir, &wanted.path, wanted.id.as_deref());
-    let (home, found) = found.map_err(|error| restore_failure(&error))?;
-    let file = open_version(&home, &found).map_err(|error| restore_failure(&error))?;
+    let (_, found) = found.map_err(|error| restore_failure(&error))?;
+    let file = open_version(&found).map_err(|error| restore_failure(&error))?;
     let Some(mut file) = file else {
-        let message = format!("{}@{} is a {}", shown(&wanted.path), found.id, found.kind.word());
+        let message =
+            format!("{}@{} is a {}", shown(&wanted.path), found.version.id, found.version.kind.word());
         return Err(Failure::usage(Number::Unknown, message).fix("csync restore brings it back"));
     };
     let mut screen = Screen::new(true);
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
         let read = file.read(&mut buffer).map_err(|error| {
-            let message = format!("cannot read {}@{}: {error}", shown(&wanted.path), found.id);
+            let message = format!("cannot read {}@{}: {error}", shown(&wanted.path), found.version.id);
             Failure::new(Exit::LocalIo, Number::Disk, message).fix("see to the disk")
         })?;
         if read == 0 {

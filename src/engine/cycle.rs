@@ -85,7 +85,7 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     let made_before = report.conflicts.len();
     exchange(&one, &two, options, &scope, observer, &mut report)?;
     for made in &report.conflicts[made_before..] {
-        observer.item(&item::conflict(&made.path, &made.note));
+        observer.item(&item::conflict(&made.path, &format!("{}; conflict {}", made.note, made.id)));
     }
     let open = Conflicts::of(&one.db).open()?.len().max(Conflicts::of(&two.db).open()?.len());
     report.conflicts_open = u64::try_from(open.saturating_sub(report.conflicts.len())).unwrap_or(u64::MAX);

@@ -111,7 +111,7 @@ pub fn conflicts(
             continue;
         }
         let winner = row.live().map_or_else(|| loser.clone(), as_entry);
-        add(me, peer, path, winner, loser.clone(), report)?;
+        add(me, peer, path, winner, loser.clone(), true, report)?;
         new.push(loser.clone());
     }
     Ok(new)
@@ -136,7 +136,7 @@ pub fn undecided(
     if Conflicts::of(&me.db).at(path)?.iter().any(|conflict| conflict.id == id) {
         return Ok(());
     }
-    add(me, peer, path, as_entry(ours), as_entry(theirs), report)
+    add(me, peer, path, as_entry(ours), as_entry(theirs), false, report)
 }
 
 fn add(
@@ -145,6 +145,7 @@ fn add(
     path: &RelPath,
     winner: Loser,
     loser: Loser,
+    decided: bool,
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let id = id(path, &winner, &loser);
@@ -152,7 +153,11 @@ fn add(
     let (winner, loser) = (side(winner), side(loser));
     let shown = id.to_string()[..ID_DIGITS].to_owned();
     if !report.conflicts.iter().any(|made| made.id == shown) {
-        let note = format!("{} stays, {} is kept; conflict {shown}", winner.peer, loser.peer);
+        let note = if decided {
+            format!("{} stays, {} is kept", winner.peer, loser.peer)
+        } else {
+            "each side keeps its own until it is resolved".to_owned()
+        };
         report.conflicts.push(MadeConflict { id: shown, path: path.clone(), note });
     }
     let conflict = Conflict { id, path: path.clone(), winner, loser, since: clock::now(), resolved: false };

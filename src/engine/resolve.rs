@@ -233,11 +233,13 @@ pub fn contents(state: &Path, open: &Open, most: u64) -> Result<[Vec<u8>; 2], Re
     let read = |side: Side| {
         let entry =
             if conflict.winner.peer == side.label() { &conflict.winner.entry } else { &conflict.loser.entry };
-        let (root, at) = find(&one, &two, &conflict.path, entry)?;
         let mut bytes = Vec::new();
         if let Content::Symlink(target) = &entry.content {
             bytes.extend_from_slice(target);
+        } else if entry.content.is_dir() {
+            bytes.extend_from_slice(b"a directory\n");
         } else {
+            let (root, at) = find(&one, &two, &conflict.path, entry)?;
             let (file, _) = root.open_file(&at)?;
             file.take(most).read_to_end(&mut bytes).map_err(|source| EngineError::State {
                 doing: "read",

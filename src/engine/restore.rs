@@ -13,14 +13,15 @@ use crate::disk::private::Private;
 use crate::disk::root::Root;
 use crate::disk::stage::{Stage, StageError, Target, flush_all};
 use crate::engine::error::EngineError;
-use crate::engine::home::{Home, home};
+use crate::engine::home::{Home, home, look_into};
 use crate::engine::note;
 use crate::engine::replica::run_name;
-use crate::engine::state::database_path;
+use crate::engine::state::{database_id, database_path};
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::{Attributes, Stat, Timestamp};
 use crate::model::path::RelPath;
 use crate::store::db::{Database, Mode};
+use crate::store::meta::{self, Meta};
 use crate::store::versions::{Version, Versions};
 
 /// Rows read at a time.
@@ -32,7 +33,16 @@ pub struct Listed {
     /// Where the root is.
     pub home: Home,
     /// The versions, in path order, of one path the newest first.
-    pub versions: Vec<Version>,
+    pub versions: Vec<Found>,
+}
+
+/// A version, and the root of the pair that keeps it: what is deleted on one side is kept on the other.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What the catalogue says of it.
+    pub version: Version,
+    /// The root in whose version store it lies.
+    pub root: PathBuf,
 }
 
 /// Why a version was not brought back.
@@ -42,7 +52,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// There is no such version.
-    #[error("{path} has no version{}", id.as_ref().map_or(String::new(), |id| format!(" {id}")))]
+    #[error("{path} itself has no version{}", id.as_ref().map_or(String::new(), |id| format!(" {id}")))]
     NoVersion {
         /// The path.
         path: PathBuf,
@@ -74,42 +84,72 @@ pub enum RestoreError {
     Disk(#[from] DiskError),
 }
 
-/// Returns the versions of `path`, and of what stood below it.
+/// Returns the versions of `path`, and of what stood below it, that either root of its pairs keeps.
 ///
 /// # Errors
 /// The path lies in no known root, or the state cannot be read.
 pub fn versions(state: &Path, path: &Path) -> Result<Listed, EngineError> {
     let home = home(path)?;
-    let mut versions = Vec::new();
+    let mut found = Vec::new();
+    let mut peers = Vec::new();
     for db in home.open(state)? {
-        let catalogue = Versions::of(&db);
-        versions.extend(catalogue.at(&home.path, "")?);
-        let mut last: Option<Version> = None;
-        loop {
-            let page = catalogue.below(&home.path, last.as_ref(), PAGE)?;
-            let more = page.len() == PAGE;
-            last = page.last().cloned();
-            versions.extend(page);
-            if !more {
-                break;
-            }
-        }
+        found.extend(catalogued(&db, &home.path, &home.root)?);
+        peers.extend(Meta::of(&db).get(meta::PEER_ROOT_PATH)?);
     }
-    versions.sort_by(|a, b| a.path.cmp(&b.path).then(b.replaced.cmp(&a.replaced)).then(a.id.cmp(&b.id)));
-    versions.dedup_by(|a, b| a.id == b.id && a.path == b.path);
-    Ok(Listed { home, versions })
+    for peer in peers {
+        let path = database_path(state, database_id(&peer, &home.root));
+        if !path.exists() || !peer.exists() {
+            continue;
+        }
+        // A loser is kept on both sides; once is enough.
+        let is_new = |theirs: &Found| {
+            let same = |ours: &Found| {
+                ours.version.path == theirs.version.path && ours.version.digest == theirs.version.digest
+            };
+            theirs.version.digest.is_none() || !found.iter().any(same)
+        };
+        let theirs = catalogued(&look_into(&path)?, &home.path, &peer)?;
+        let new: Vec<Found> = theirs.into_iter().filter(is_new).collect();
+        found.extend(new);
+    }
+    found.sort_by(|a, b| {
+        let (a, b) = (&a.version, &b.version);
+        a.path.cmp(&b.path).then(b.replaced.cmp(&a.replaced)).then(a.id.cmp(&b.id))
+    });
+    Ok(Listed { home, versions: found })
 }
 
-/// Returns the version of `path` whose id begins with `id`, or the newest, with its root.
+/// The versions at and below `top` in the catalogue of a database, which keeps them in `root`.
+fn catalogued(db: &Database, top: &RelPath, root: &Path) -> Result<Vec<Found>, EngineError> {
+    let catalogue = Versions::of(db);
+    let mut versions = catalogue.at(top, "")?;
+    let mut last: Option<Version> = None;
+    loop {
+        let page = catalogue.below(top, last.as_ref(), PAGE)?;
+        let more = page.len() == PAGE;
+        last = page.last().cloned();
+        versions.extend(page);
+        if !more {
+            let found = |version| Found { version, root: root.to_owned() };
+            return Ok(versions.into_iter().map(found).collect());
+        }
+    }
+}
+
+/// Returns the version of `path` whose id begins with `id`, or the newest, and the root that the path lies in.
 ///
 /// # Errors
 /// There is none, or several; the root or its state cannot be read.
-pub fn version(state: &Path, path: &Path, id: Option<&str>) -> Result<(Home, Version), RestoreError> {
+pub fn version(state: &Path, path: &Path, id: Option<&str>) -> Result<(Home, Found), RestoreError> {
     let listed = versions(state, path)?;
     let mut fitting = listed
         .versions
         .into_iter()
-        .filter(|version| version.path == listed.home.path && id.is_none_or(|id| version.id.starts_with(id)));
+        .map(|found| (found.version.id.clone(), found))
+        .filter(|(name, found)| {
+            found.version.path == listed.home.path && id.is_none_or(|id| name.starts_with(id))
+        })
+        .map(|(_, found)| found);
     let Some(found) = fitting.next() else {
         return Err(RestoreError::NoVersion { path: path.to_owned(), id: id.map(ToOwned::to_owned) });
     };
@@ -125,10 +165,8 @@ pub fn version(state: &Path, path: &Path, id: Option<&str>) -> Result<(Home, Ver
 ///
 /// # Errors
 /// It cannot be read.
-pub fn open_version(home: &Home, version: &Version) -> Result<Option<File>, RestoreError> {
-    let (root, private) = open_root(&home.root)?;
-    drop(root);
-    let kept = batch(&private, version, home)?;
+pub fn open_version(found: &Found) -> Result<Option<File>, RestoreError> {
+    let (kept, version) = (batch(found)?, &found.version);
     if version.kind != Kind::File {
         return Ok(None);
     }
@@ -139,10 +177,10 @@ pub fn open_version(home: &Home, version: &Version) -> Result<Option<File>, Rest
 ///
 /// # Errors
 /// Another run works on the root, a directory is in the way, or the disk refuses.
-pub fn restore(state: &Path, home: &Home, version: &Version) -> Result<PathBuf, RestoreError> {
+pub fn restore(state: &Path, home: &Home, found: &Found) -> Result<PathBuf, RestoreError> {
+    let (kept, version) = (batch(found)?, &found.version);
     let (root, private) = open_root(&home.root)?;
     let _lock = private.lock().map_err(|error| EngineError::lock(home.root.clone(), error))?;
-    let kept = batch(&private, version, home)?;
     let place = Place::new(&root, &private, run_name(clock::now()));
     let (_, displaced) = place.put(&version.path, &kept, version)?;
     if let Some(displaced) = displaced {
@@ -162,9 +200,8 @@ pub fn restore(state: &Path, home: &Home, version: &Version) -> Result<PathBuf, 
 ///
 /// # Errors
 /// Something has that name there, or the disk refuses.
-pub fn restore_to(home: &Home, version: &Version, to: &Path) -> Result<PathBuf, RestoreError> {
-    let (_, private) = open_root(&home.root)?;
-    let kept = batch(&private, version, home)?;
+pub fn restore_to(found: &Found, to: &Path) -> Result<PathBuf, RestoreError> {
+    let (kept, version) = (batch(found)?, &found.version);
     let failed = |source| EngineError::State { doing: "make", path: to.to_owned(), source };
     std::fs::create_dir_all(to).map_err(failed)?;
     let target = Arc::new(Root::open(to)?);
@@ -198,10 +235,11 @@ fn open_root(path: &Path) -> Result<(Arc<Root>, Arc<Private>), RestoreError> {
 }
 
 /// The batch of the version store that holds a version.
-fn batch(private: &Arc<Private>, version: &Version, home: &Home) -> Result<Root, RestoreError> {
-    let kept = Kept::new(Arc::clone(private)).batch(version.batch.as_bytes())?;
-    kept.ok_or_else(|| RestoreError::NoVersion {
-        path: home.root.join(shown(&version.path)),
+fn batch(found: &Found) -> Result<Root, RestoreError> {
+    let (_, private) = open_root(&found.root)?;
+    let version = &found.version;
+    Kept::new(private).batch(version.batch.as_bytes())?.ok_or_else(|| RestoreError::NoVersion {
+        path: found.root.join(shown(&version.path)),
         id: Some(version.id.clone()),
     })
 }
