@@ -248,6 +248,12 @@ const LINES: &[(&str, &[&str], i32, &[&str])] = &[
     ("B41 through a link", &["sync", "one", "link"], 1, &["both roots"]),
     ("B42 no such peer", &["resolve", "17", "--take", "web9"], 1, &["web9", "no such peer"]),
     (
+        "B43 delete with an empty source",
+        &["push", "-q", "--delete", "--no-times", "two/", "one"],
+        25,
+        &["error[E073]", "would empty the destination", "--yes"],
+    ),
+    (
         "B44 two policies",
         &["sync", "one", "two", "--force", "1", "--conflict", "newest"],
         1,
