@@ -30,7 +30,7 @@ pub enum EngineError {
         database: PathBuf,
     },
     /// A root that was kept in step has no marker any more.
-    #[error("{path} has lost its marker{}; nothing was changed", emptied(*.empty, *.entries))]
+    #[error("{path} {}", marker_lost(*.empty, *.entries))]
     MarkerLost {
         /// The root.
         path: PathBuf,
@@ -136,11 +136,11 @@ impl EngineError {
     }
 }
 
-fn emptied(empty: bool, entries: u64) -> String {
+fn marker_lost(empty: bool, entries: u64) -> String {
     if empty {
-        format!(": it is empty, but {entries} entries were there; is the disk mounted?")
+        format!("is empty, but {entries} entries were there; is the disk mounted? Nothing was deleted")
     } else {
-        String::new()
+        "has lost its marker; nothing was changed".to_owned()
     }
 }
 
