@@ -378,3 +378,25 @@ fn what_was_deleted_on_one_side_is_listed_and_restored_there_from_the_other() {
     pair.converge();
     assert_eq!(pair.read("b/d/x"), "one");
 }
+
+#[test]
+fn nothing_counts_as_deleted_while_part_of_the_tree_cannot_be_seen() {
+    let mut pair = Pair::new();
+    pair.write("a/x", "1");
+    pair.write("a/flip/child", "22");
+    pair.converge();
+    // More levels than a path may have: what lies below cannot be named, and might be what is missing.
+    let deep = "d/".repeat(300);
+    fs::create_dir_all(pair.at(&format!("a/{deep}"))).unwrap();
+    fs::remove_file(pair.at("a/x")).unwrap();
+    fs::remove_dir_all(pair.at("a/flip")).unwrap();
+    pair.write("a/flip", "a file now");
+    let report = pair.try_sync(|_| ()).unwrap();
+    assert!(report.troubles.partial);
+    assert_eq!(pair.read("b/x"), "1", "{:?}", pair.lines);
+    assert_eq!(pair.read("b/flip"), "a file now", "{:?}", pair.lines);
+    fs::remove_dir_all(pair.at("a/d")).unwrap();
+    pair.try_sync(|options| options.removal.yes = true).unwrap();
+    assert!(!pair.at("b/x").exists());
+    pair.converge();
+}

@@ -231,6 +231,10 @@ impl<'a> Crew<'a> {
             Ok(done) => done,
             Err(error) => {
                 self.fail(&settled.path, &error);
+                if let Failure::Apply(ApplyError::Changed { kept: Some(kept), .. }) = &error {
+                    // What others put there in those moments shall be found again.
+                    note::recovered(self.me, self.peer, &settled.path, kept)?;
+                }
                 return Ok(());
             }
         };

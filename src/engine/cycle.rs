@@ -187,6 +187,12 @@ fn account(
     for path in &sight.passed_over {
         observer.warning(&format!("left alone: {path}: a socket, a device or another file system"));
     }
+    if sight.unproven > 0 {
+        let (gone, root) = (sight.unproven, replica.root.path().display());
+        observer.warning(&format!(
+            "{gone} entries of {root} are gone, but not all of it could be read; nothing counts as deleted until it can"
+        ));
+    }
     for path in &sight.adopted {
         if let Some(record) = replica.record(path)? {
             note::conflicts(replica, peer, path, &record.row, report)?;

@@ -2,16 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::sync::Arc;
 
 use crate::engine::replica::Replica;
+use crate::engine::selection;
 use crate::model::path::RelPath;
 use crate::model::row::{Row, State};
 use crate::rules::scope::Scope;
 
-/// Largest file of filter rules; a larger one is refused by the walk.
-const RULES_BYTES_MAX: u64 = 1024 * 1024;
 /// Directories whose rules are remembered.
 const SCOPES_MAX: usize = 1024;
 
@@ -19,7 +17,8 @@ const SCOPES_MAX: usize = 1024;
 pub struct Frozen<'a> {
     replica: &'a Replica,
     top: Option<Arc<Scope>>,
-    scopes: RefCell<BTreeMap<RelPath, Arc<Scope>>>,
+    /// Directories whose rules were asked for; `None` where they cannot be known.
+    scopes: RefCell<BTreeMap<RelPath, Option<Arc<Scope>>>>,
 }
 
 impl<'a> Frozen<'a> {
@@ -41,51 +40,30 @@ impl<'a> Frozen<'a> {
         };
         let mut above = RelPath::root();
         for at in path.ancestors() {
-            if self.scope(top, &above).is_frozen(&at, true) {
+            if self.scope(top, &above).is_none_or(|scope| scope.is_frozen(&at, true)) {
                 return true;
             }
             above = at;
         }
-        self.scope(top, &above).is_frozen(path, is_dir)
+        self.scope(top, &above).is_none_or(|scope| scope.is_frozen(path, is_dir))
     }
 
-    /// The rules for the children of `dir`. Rules that cannot be read were told of by the walk; those above count.
-    fn scope(&self, top: &Arc<Scope>, dir: &RelPath) -> Arc<Scope> {
+    /// The rules for the children of `dir`; `None` where a file of rules cannot be read or used, which the walk told:
+    /// nothing below is touched then.
+    fn scope(&self, top: &Arc<Scope>, dir: &RelPath) -> Option<Arc<Scope>> {
         if let Some(scope) = self.scopes.borrow().get(dir) {
-            return Arc::clone(scope);
+            return scope.clone();
         }
-        let above = dir.parent().map_or_else(|| Arc::clone(top), |parent| self.scope(top, &parent));
-        let scope = self.enter(&above, dir);
+        let above = match dir.parent() {
+            Some(parent) => self.scope(top, &parent),
+            None => Some(Arc::clone(top)),
+        };
+        let scope = above.and_then(|above| selection::enter(&above, Some(&self.replica.root), dir).ok());
         let mut scopes = self.scopes.borrow_mut();
         if scopes.len() >= SCOPES_MAX {
             scopes.clear();
         }
-        scopes.insert(dir.clone(), Arc::clone(&scope));
+        scopes.insert(dir.clone(), scope.clone());
         scope
-    }
-
-    /// Reads the rule files of `dir`, and those that they name in turn.
-    fn enter(&self, above: &Arc<Scope>, dir: &RelPath) -> Arc<Scope> {
-        let mut files: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let mut scope = Arc::clone(above);
-        loop {
-            let read = |name: &[u8]| {
-                let (file, stat) = self.replica.root.open_file(&dir.join(name).ok()?).ok()?;
-                let mut text = Vec::new();
-                file.take(stat.size.min(RULES_BYTES_MAX)).read_to_end(&mut text).ok()?;
-                Some((name.to_vec(), text))
-            };
-            let is_new = |name: &&[u8]| files.iter().all(|(known, _)| known != name);
-            let found: Vec<(Vec<u8>, Vec<u8>)> =
-                scope.merge_names().filter(is_new).filter_map(read).collect();
-            if found.is_empty() {
-                return scope;
-            }
-            files.extend(found);
-            match above.enter(dir, &files) {
-                Ok(entered) => scope = entered,
-                Err(_told_by_the_walk) => return scope,
-            }
-        }
     }
 }

@@ -58,6 +58,8 @@ pub struct Sight {
     pub complete: bool,
     /// Revisions recorded.
     pub revisions: u64,
+    /// Paths that are gone, but not taken for deleted, because something else of the tree could not be listed.
+    pub unproven: u64,
     /// Whether rows were dropped without a tombstone.
     pub forgot: bool,
     /// Paths at which a row of the peer stood already: a run was stopped before it could say so.
@@ -101,6 +103,9 @@ pub fn observe(replica: &Replica, watching: &Watching) -> Result<Sight, EngineEr
         writes: 0,
         sight: Sight { complete: true, ..Sight::default() },
         begun_at: replica.seq(),
+        leaf: None,
+        gone: Vec::new(),
+        unlisted: false,
         may_move: replica.index().live_count() > 0,
     };
     replica.db.begin()?;
@@ -154,6 +159,12 @@ struct Observation<'r> {
     writes: u64,
     sight: Sight,
     begun_at: u64,
+    /// The last entry that is no directory.
+    leaf: Option<RelPath>,
+    /// Recorded paths at which nothing was found.
+    gone: Vec<RelPath>,
+    /// Something of the tree could not be listed.
+    unlisted: bool,
     /// Whether anything was recorded before: what appears in a new index was not renamed.
     may_move: bool,
 }
@@ -174,14 +185,19 @@ impl Observation<'_> {
                     self.doubt(path, Doubt::Unknown)?;
                 }
                 Step::Unreadable { path, error } => {
+                    self.unlisted = true;
                     self.skip(&path, error.to_string());
                     self.doubt(path, Doubt::Unknown)?;
                 }
-                Step::Unnameable { dir, error } => self.skip(&dir, error.to_string()),
+                Step::Unnameable { dir, error } => {
+                    self.unlisted = true;
+                    self.skip(&dir, error.to_string());
+                }
             }
         }
         self.absent_until(None)?;
         self.read()?;
+        self.bury_all()?;
         self.link_moves()
     }
 
@@ -205,6 +221,7 @@ impl Observation<'_> {
         if let Some(info) = dir {
             if !info.complete {
                 let why = info.error.as_ref().map_or_else(|| "not listed".to_owned(), DiskError::to_string);
+                self.unlisted = true;
                 self.skip(&path, why);
                 self.doubts.push((path.clone(), Doubt::Unknown, false));
             }
@@ -213,6 +230,7 @@ impl Observation<'_> {
         if path.is_root() {
             return Ok(());
         }
+        self.leaf = (stat.kind != Kind::Dir).then(|| path.clone());
         if (stat.kind.is_device() || stat.kind == Kind::Socket) && !self.watching.devices {
             self.sight.passed_over.push(path.clone());
             return self.doubt(path, Doubt::Unknown);
@@ -306,7 +324,7 @@ impl Observation<'_> {
                 Some(Doubt::Unknown) => {}
                 Some(Doubt::Frozen) => self.write(&recorded, Change::Forget)?,
                 None if self.is_excluded(&recorded, &record) => self.write(&recorded, Change::Forget)?,
-                None => self.absent(&recorded, &record)?,
+                None => self.absent(recorded, &record)?,
             }
         }
         if let Some(path) = path {
@@ -391,7 +409,34 @@ impl Observation<'_> {
         Ok(())
     }
 
-    fn absent(&mut self, path: &RelPath, record: &Record) -> Result<(), EngineError> {
+    /// Nothing stands at a recorded path. What lies below something that is no directory is gone for certain; anything
+    /// else may have been moved to where we could not look, so it waits until the whole walk is known to be complete.
+    fn absent(&mut self, path: RelPath, record: &Record) -> Result<(), EngineError> {
+        if self.leaf.as_ref().is_some_and(|leaf| path.is_below(leaf)) {
+            return self.bury(&path, record);
+        }
+        if record.row.live().is_some() || record.residue {
+            self.gone.push(path);
+        }
+        Ok(())
+    }
+
+    /// Takes what is gone for deleted, if nothing of the tree stayed unseen (S11).
+    fn bury_all(&mut self) -> Result<(), EngineError> {
+        let gone = std::mem::take(&mut self.gone);
+        if self.unlisted {
+            self.sight.unproven = u64::try_from(gone.len()).unwrap_or(u64::MAX);
+            return Ok(());
+        }
+        for path in gone {
+            if let Some(record) = self.replica.record(&path)? {
+                self.bury(&path, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bury(&mut self, path: &RelPath, record: &Record) -> Result<(), EngineError> {
         let pending = self.pending(path)?;
         let known = Known { record: Some(record), pending: pending.as_ref() };
         let change = detect::absent(known, &self.context, self.replica.seq() + 1);
