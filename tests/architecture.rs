@@ -16,41 +16,49 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("rules", &["model"]),
     ("plan", &["model", "rules"]),
+    ("delta", &["model"]),
     ("config", &["model", "rules"]),
     ("disk", &["model", "rules", "plan", "fault"]),
     ("store", &["model", "plan", "fault"]),
-    ("transport", &["model"]),
-    ("engine", &["model", "rules", "plan", "config", "disk", "store", "transport", "fault"]),
-    ("cli", &["model", "rules", "plan", "config", "disk", "store", "transport", "engine"]),
+    ("transport", &["model", "delta"]),
+    ("engine", &["model", "rules", "plan", "delta", "config", "disk", "store", "transport", "fault"]),
+    ("daemon", &["model", "rules", "config", "disk", "store", "transport", "engine"]),
+    ("cli", &["model", "rules", "plan", "config", "disk", "store", "transport", "engine", "daemon"]),
     ("bin", &["cli"]),
 ];
 
 /// Foreign crate, and the floors that are its only doors. `*` is every floor.
 const DOORS: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "bin"]),
-    ("blake3", &["model", "disk"]),
+    ("blake3", &["model", "delta", "disk"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("data_encoding", &["model", "store", "transport", "engine", "cli"]),
+    ("fastcdc", &["delta"]),
     ("getrandom", &["disk", "store", "transport", "engine"]),
     ("indicatif", &["cli"]),
     ("jiff", &["rules", "cli"]),
+    ("minicbor", &["transport"]),
+    ("quinn", &["transport"]),
     ("regex", &["rules"]),
     ("ring", &["transport"]),
     ("rusqlite", &["store"]),
     ("rusqlite_migration", &["store"]),
     ("rustix", &["disk", "fault"]),
+    ("rustls", &["transport"]),
     ("serde", &["config", "cli"]),
-    ("serde_json", &["cli"]),
+    ("serde_json", &["daemon", "cli"]),
     ("signal_hook", &["cli"]),
     ("similar", &["cli"]),
     ("thiserror", &["*"]),
+    ("tokio", &["transport", "engine", "daemon", "cli"]),
     ("toml", &["config", "cli"]),
     ("uzers", &["disk"]),
+    ("zstd", &["delta"]),
 ];
 
 /// Floors of values in, values out.
-const PURE: &[&str] = &["model", "rules", "plan"];
+const PURE: &[&str] = &["model", "rules", "plan", "delta"];
 
 /// What a pure floor may not say.
 const BARRED: &[&str] = &[
