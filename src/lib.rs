@@ -95,9 +95,10 @@ pub mod store {
     pub mod versions;
 }
 
-/// Peers: so far, who this node is.
+/// Peers: who they are, what they say, and the wire.
 pub mod transport {
     pub mod identity;
+    pub mod message;
 }
 
 /// Where deciding meets acting.
