@@ -180,6 +180,8 @@ pub struct Opened {
     pub entries: u64,
     /// Bytes of its live files.
     pub bytes: u64,
+    /// The attributes of its root, which has no row of its own; a step may dress it.
+    pub root: Attributes,
     /// Whether set-id bits of files, devices and foreign owners are taken (`trust = "root"`).
     pub trusted: bool,
 }
