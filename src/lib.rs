@@ -161,6 +161,7 @@ pub mod cli {
     pub mod node;
     pub mod operand;
     pub mod pair;
+    pub mod peer;
     pub mod refused;
     pub mod render;
     pub mod settings;

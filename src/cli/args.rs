@@ -10,8 +10,8 @@ use clap_complete::Shell;
 
 use crate::cli::failure::{Failure, Number};
 use crate::cli::flags;
-use crate::cli::grammar::command;
-use crate::cli::operand;
+use crate::cli::grammar::{FOLDERS, command};
+use crate::cli::operand::{self, Host, Operand};
 use crate::cli::refused;
 use crate::engine::options::Options;
 use crate::model::path::escape;
@@ -33,6 +33,13 @@ pub struct Invocation {
 pub enum Verb {
     /// `push SRC… DEST` and `pull SRC… DEST`: the same between local paths.
     Transfer(Transfer),
+    /// `HOST::`.
+    Folders {
+        /// The node that is asked.
+        host: Host,
+        /// How to show it.
+        listing: Listing,
+    },
     /// `sync A B`.
     Sync(Pair),
     /// `diff A B`.
@@ -103,21 +110,21 @@ pub enum Verb {
 pub struct Transfer {
     /// `push` or `pull`, for messages.
     pub verb: &'static str,
-    /// At least one; a trailing slash in the bytes means the contents.
-    pub sources: Vec<PathBuf>,
-    /// The destination.
-    pub dest: PathBuf,
+    /// At least one; a trailing slash means the contents. Of `push` all are local.
+    pub sources: Vec<Operand>,
+    /// The destination; of `pull` it is local.
+    pub dest: Operand,
     /// All flags.
     pub options: Options,
 }
 
-/// Operands of `sync` and `diff`: slashes do not matter.
+/// Operands of `sync` and `diff`: slashes do not matter, and at least one is local.
 #[derive(Debug)]
 pub struct Pair {
     /// Side 1.
-    pub one: PathBuf,
+    pub one: Operand,
     /// Side 2.
-    pub two: PathBuf,
+    pub two: Operand,
     /// All flags.
     pub options: Options,
 }
@@ -175,11 +182,25 @@ impl From<Failure> for Stop {
 /// # Errors
 /// Help is wanted, or the command line is wrong.
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Stop> {
-    let matches = command().try_get_matches_from(argv).map_err(|error| stop(&error))?;
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    let matches = match (command().try_get_matches_from(&argv), host_at(&argv)) {
+        (Err(error), Some(at)) if error.kind() == ErrorKind::InvalidSubcommand => {
+            let verb = [OsString::from(FOLDERS)];
+            let argv = argv[..at].iter().chain(&verb).chain(&argv[at..]);
+            command().try_get_matches_from(argv)
+        }
+        (matches, _) => matches,
+    };
+    let matches = matches.map_err(|error| stop(&error))?;
     let Some((name, given)) = matches.subcommand() else {
         return Err(Stop::NoVerb(command().render_help().to_string()));
     };
     let verb = match name {
+        FOLDERS => {
+            let operand = one(given, "HOST::", "one HOST::")?;
+            let host = operand::host_alone(&operand).ok_or_else(|| count_failure("HOST::", "one HOST::"))?;
+            Verb::Folders { host, listing: shown(given)? }
+        }
         "push" => Verb::Transfer(transfer("push", given)?),
         "pull" => Verb::Transfer(transfer("pull", given)?),
         "sync" => Verb::Sync(pair("sync", given)?),
@@ -222,6 +243,11 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     Ok(Invocation { config: place("config"), state_dir: place("state-dir"), verb })
 }
 
+/// Where in `argv` a node is asked for its folders, which is a verb without a word.
+fn host_at(argv: &[OsString]) -> Option<usize> {
+    argv.iter().position(|arg| operand::host_alone(arg).is_some())
+}
+
 fn path_of(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
     matches.get_one::<PathBuf>(name).cloned()
 }
@@ -244,8 +270,53 @@ fn transfer(verb: &'static str, matches: &ArgMatches) -> Result<Transfer, Failur
             .fix(format!("csync {verb} {dest} DEST; for a listing, csync {verb} -ni {dest} EMPTY-DIR")));
     }
     let options = flags::options(matches)?;
-    let sources = paths.iter().map(|path| operand::local(path)).collect::<Result<_, _>>()?;
-    Ok(Transfer { verb, sources, dest: operand::local(&dest)?, options })
+    let sources = paths.iter().map(|path| Operand::new(path)).collect::<Result<Vec<_>, _>>()?;
+    let dest = Operand::new(&dest)?;
+    one_way(verb, &sources, &dest)?;
+    let over_wire = dest.remote().is_some() || sources.iter().any(|source| source.remote().is_some());
+    wire_flags(&options, over_wire)?;
+    Ok(Transfer { verb, sources, dest, options })
+}
+
+/// Checks that `push` goes from here and `pull` comes to here.
+fn one_way(verb: &str, sources: &[Operand], dest: &Operand) -> Result<(), Failure> {
+    let from = sources.iter().find_map(Operand::remote);
+    match (verb, from, dest.remote()) {
+        (_, Some(from), Some(to)) => Err(two_remote(verb, &from.shown, &to.shown)),
+        ("push", Some(from), None) => Err(Failure::usage(
+            Number::Usage,
+            format!("csync push goes from here, and {} is on another node", from.shown),
+        )
+        .fix(format!("csync pull {} DEST", from.shown))),
+        ("pull", None, Some(to)) => Err(Failure::usage(
+            Number::Usage,
+            format!("csync pull comes to here, and {} is on another node", to.shown),
+        )
+        .fix(format!("csync push SRC {}", to.shown))),
+        (_, Some(from), None) if sources.len() > 1 => Err(Failure::usage(
+            Number::Usage,
+            format!("{} is on another node, and then it is the only source of a run", from.shown),
+        )
+        .fix("csync pull once for each source")),
+        _ => Ok(()),
+    }
+}
+
+fn two_remote(verb: &str, one: &str, two: &str) -> Failure {
+    let message = format!("csync {verb}: {one} and {two} are both on other nodes; one side must be here");
+    Failure::usage(Number::Usage, message).fix("run it on one of these nodes")
+}
+
+/// Refuses what would have no effect between local roots and is no mere default.
+fn wire_flags(options: &Options, over_wire: bool) -> Result<(), Failure> {
+    if options.wire.bwlimit.is_some() && !over_wire {
+        return Err(Failure::usage(
+            Number::Usage,
+            "--bwlimit is a rate on the wire, and between local roots there is none",
+        )
+        .fix("leave it out; ionice -c3 csync … gives way to other programs"));
+    }
+    Ok(())
 }
 
 fn pair(verb: &'static str, matches: &ArgMatches) -> Result<Pair, Failure> {
@@ -253,7 +324,12 @@ fn pair(verb: &'static str, matches: &ArgMatches) -> Result<Pair, Failure> {
     let [one, two] =
         <[OsString; 2]>::try_from(given(matches)).map_err(|_given| count_failure(verb, "A B"))?;
     let options = flags::options(matches)?;
-    Ok(Pair { one: operand::local(&one)?, two: operand::local(&two)?, options })
+    let (one, two) = (Operand::new(&one)?, Operand::new(&two)?);
+    if let (Some(one), Some(two)) = (one.remote(), two.remote()) {
+        return Err(two_remote(verb, &one.shown, &two.shown));
+    }
+    wire_flags(&options, one.remote().or(two.remote()).is_some())?;
+    Ok(Pair { one, two, options })
 }
 
 fn resolve(matches: &ArgMatches) -> Result<Verb, Failure> {

@@ -2,11 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::failure::{Failure, Number};
 use crate::config::quantity;
 use crate::engine::options::{Backup, MaxDelete, Options};
 use crate::rules::conflict::{Policy, Side};
+
+/// The slowest rate of `--bwlimit`, in bytes, as in rsync.
+const RATE_MIN: u64 = 1024;
 
 /// Options while flags are being applied.
 #[derive(Debug)]
@@ -81,6 +85,38 @@ pub fn utf8(text: &OsStr) -> Result<&str, String> {
 /// Says what was wanted.
 pub fn size(text: &OsStr) -> Result<u64, String> {
     quantity::size(utf8(text)?).map_err(|error| error.to_string())
+}
+
+/// Returns how long a peer may be silent: seconds, or a duration with its unit; `None` for 0.
+///
+/// # Errors
+/// Says what was wanted.
+pub fn timeout(text: &OsStr) -> Result<Option<Duration>, String> {
+    let text = utf8(text)?;
+    let time = match text.parse::<u32>() {
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_no_number) => quantity::duration(text).map_err(|error| error.to_string())?,
+    };
+    match time.as_millis() {
+        0 => Ok(None),
+        1..1000 => Err("wanted a second or more, or 0 for no limit".to_owned()),
+        _ => Ok(Some(time)),
+    }
+}
+
+/// Returns bytes in a second, in rsync's units: KiB where none is named; `None` for 0.
+///
+/// # Errors
+/// Says what was wanted.
+pub fn rate(text: &OsStr) -> Result<Option<u64>, String> {
+    let text = utf8(text)?;
+    let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let unit = if bare { "K" } else { "" };
+    match quantity::size(&format!("{text}{unit}")).map_err(|error| error.to_string())? {
+        0 => Ok(None),
+        1..RATE_MIN => Err("slower than 1K in a second; wanted more, or 0 for no limit".to_owned()),
+        rate => Ok(Some(rate)),
+    }
 }
 
 /// Returns the bound that `--max-delete` sets.

@@ -162,8 +162,22 @@ numbers! {
     Settings = 13,
     /// The node's key is missing, unreadable or unsafe.
     Key = 14,
+    /// No peer of the config is meant, or more than one.
+    Peer = 41,
     /// A peer refused us.
     Refused = 42,
+    /// A peer cannot be reached, or the connection broke.
+    Network = 43,
+    /// A peer did not answer in time.
+    Timeout = 44,
+    /// A peer speaks no version of the protocol that we speak.
+    Version = 45,
+    /// A peer broke the protocol, or sent what it did not announce.
+    BadData = 46,
+    /// Something failed at the peer's.
+    PeerFailed = 47,
+    /// Another node is the primary.
+    NotPrimary = 48,
     /// A source or destination is missing or of the wrong kind.
     Missing = 51,
     /// Two roots are the same or one lies in the other.

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use clap::parser::ArgMatches;
 use clap::{Arg, ArgAction, Command};
 
-use crate::cli::draft::{Draft, finish, max_delete, side, size, utf8};
+use crate::cli::draft::{Draft, finish, max_delete, rate, side, size, timeout, utf8};
 use crate::cli::failure::{Failure, Number};
 use crate::engine::options::{FilterArg, Options};
 use crate::rules::conflict::Policy;
@@ -170,10 +170,19 @@ const SWITCHES: &[Switch] = &[
     long("raw-names", "File names as they are, unescaped", |d, on| {
         d.options.telling.raw_names = on;
     }),
-    // Between local roots these change nothing: nothing crosses a wire, and nothing half-written is ever left.
-    on("whole-file", 'W', "Copy whole files (always so between local roots)", |_, _| {}),
-    on("compress", 'z', "Compress on the wire (nothing to do between local roots)", |_, _| {}),
-    long("partial", "Keep partial files for the next run (nothing to do between local roots)", |_, _| {}),
+    on(
+        "whole-file",
+        'W',
+        "Send whole files, not only what differs (always so between local roots)",
+        |d, on| {
+            d.options.wire.whole = on;
+        },
+    ),
+    on("compress", 'z', "Compress on the wire, the default", |d, on| {
+        d.options.wire.compress = on;
+    }),
+    // Changes nothing: what arrived whole is used by the next run, and nothing half-written is ever left.
+    long("partial", "Keep what arrived for the next run (always so)", |_, _| {}),
 ];
 
 const ARCHIVE: &[fn(&mut Draft, bool)] = &[
@@ -232,6 +241,24 @@ const VALUED: &[Valued] = &[
         d.suffix = Some(text.into());
         Ok(())
     }),
+    valued(
+        "timeout",
+        "SECONDS|DUR",
+        "Give up when nothing came from the peer for so long; 0 is never",
+        |d, text| {
+            d.options.wire.timeout = timeout(text)?;
+            Ok(())
+        },
+    ),
+    valued(
+        "bwlimit",
+        "RATE",
+        "Send no more than this in a second over the wire (KiB; K, M, G); 0 is all",
+        |d, text| {
+            d.options.wire.bwlimit = rate(text)?;
+            Ok(())
+        },
+    ),
     valued("chmod", "CHANGES", "Change modes on the way", |d, text| {
         d.options.preserve.chmod.push(utf8(text)?.to_owned());
         Ok(())

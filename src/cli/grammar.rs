@@ -10,6 +10,9 @@ use clap_complete::Shell;
 use crate::cli::flags;
 use crate::cli::refused;
 
+/// The verb without a word: `csync nas::` is understood as this, followed by `nas::`.
+pub const FOLDERS: &str = "HOST::";
+
 /// Returns the grammar of the command line; `completions` is made of it.
 #[must_use]
 pub fn command() -> Command {
@@ -85,6 +88,11 @@ fn node_verbs(root: Command) -> Command {
         Arg::new("name").long("name").value_name("NAME").value_parser(NonEmptyStringValueParser::new());
     let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell));
     root.subcommand(
+        listing(verb(FOLDERS, "List the folders of a csyncd that this node may see"))
+            .override_usage("csync HOST:: [--json]")
+            .arg(operands("HOST::", "A peer of the config, or an address of one").hide(true)),
+    )
+    .subcommand(
         verb("init", "Make this node's key and config where there are none")
             .arg(name.help("This node's name")),
     )

@@ -60,10 +60,10 @@ pub fn init(settings: &Settings, name: Option<&str>, screen: &mut Screen) -> Res
 /// # Errors
 /// There is no key, or it is not safe.
 pub fn id(settings: &Settings, toml: bool, screen: &mut Screen) -> Result<Exit, Failure> {
-    let identity = Identity::load(&settings.state_dir, settings.uid).map_err(|error| key_failure(&error))?;
+    let identity = identity(settings)?;
     let key = identity.public().map_err(|error| key_failure(&error))?;
     if toml {
-        let configured = read(&settings.config).ok().and_then(|text| values_of(settings, &text).0.node);
+        let configured = read(&settings.config).ok().and_then(|text| values_of(settings, &text, look).0.node);
         let name = configured.unwrap_or_else(host_name);
         tell(
             screen,
@@ -98,7 +98,7 @@ pub fn config_check(settings: &Settings, screen: &mut Screen) -> Result<Exit, Fa
 /// The config cannot be read, or has errors.
 pub fn config_show(settings: &Settings, screen: &mut Screen) -> Result<Exit, Failure> {
     let text = read(&settings.config)?;
-    let (config, problems) = values_of(settings, &text);
+    let (config, problems) = values_of(settings, &text, look);
     list(settings, &problems, screen);
     if problems.iter().any(|problem| !problem.warning) {
         return Err(Failure::usage(Number::Config, format!("{} has errors", settings.config.display()))
@@ -116,13 +116,37 @@ pub fn config_show(settings: &Settings, screen: &mut Screen) -> Result<Exit, Fai
     Ok(Exit::Done)
 }
 
+/// Returns the config for a run that calls another node; roots of folders are not looked at.
+///
+/// # Errors
+/// The config is missing, cannot be read, or has errors.
+pub fn config(settings: &Settings) -> Result<Config, Failure> {
+    let text = read(&settings.config)?;
+    let (config, problems) = values_of(settings, &text, |_root| Seen::Dir);
+    match problems.iter().find(|problem| !problem.warning) {
+        None => Ok(config),
+        Some(first) => {
+            let message = format!("{}:{first}", settings.config.display());
+            Err(Failure::usage(Number::Config, message).fix("csync config check lists all that is wrong"))
+        }
+    }
+}
+
+/// Returns this node's key pair.
+///
+/// # Errors
+/// There is none, or it is not safe.
+pub fn identity(settings: &Settings) -> Result<Identity, Failure> {
+    Identity::load(&settings.state_dir, settings.uid).map_err(|error| key_failure(&error))
+}
+
 /// Lists the problems of the config and returns how many are errors.
 ///
 /// # Errors
 /// The config cannot be read.
 pub fn config_errors(settings: &Settings, screen: &mut Screen) -> Result<usize, Failure> {
     let text = read(&settings.config)?;
-    let (_, problems) = values_of(settings, &text);
+    let (_, problems) = values_of(settings, &text, look);
     list(settings, &problems, screen);
     Ok(problems.iter().filter(|problem| !problem.warning).count())
 }
@@ -133,7 +157,7 @@ fn list(settings: &Settings, problems: &[Problem], screen: &mut Screen) {
     }
 }
 
-fn values_of(settings: &Settings, text: &str) -> (Config, Vec<Problem>) {
+fn values_of(settings: &Settings, text: &str, look: impl Fn(&Path) -> Seen) -> (Config, Vec<Problem>) {
     let key =
         Identity::load(&settings.state_dir, settings.uid).ok().and_then(|identity| identity.public().ok());
     check(text, Here { key, state_dir: &settings.state_dir }, look)

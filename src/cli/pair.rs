@@ -12,7 +12,7 @@ use crate::cli::render::{Screen, Teller, item_line};
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;
 use crate::cli::sync;
-use crate::cli::transfer::{self, exists};
+use crate::cli::transfer::{self, exists, here};
 use crate::disk::attributes::is_superuser;
 use crate::engine::mirror::run::difference;
 use crate::engine::options::{Select, Telling};
@@ -27,7 +27,7 @@ use crate::model::path::{RelPath, escape};
 /// A root is missing, the roots are not apart, or the engine could not go on.
 pub fn diff(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
     apart("diff", operands)?;
-    let Pair { one, two, options } = operands;
+    let (one, two, options) = (here(&operands.one)?, here(&operands.two)?, &operands.options);
     let telling = Telling { itemize: 1, ..options.telling };
     let mut differences =
         Differences { teller: Teller::new(telling), entries: Vec::new(), json: telling.json };
@@ -98,7 +98,7 @@ pub fn verify(root: &Path, deep: bool, listing: Listing, settings: &Settings) ->
 
 /// Checks that both roots exist, and that neither is or lies in the other.
 fn apart(verb: &str, Pair { one, two, .. }: &Pair) -> Result<(), Failure> {
-    let (one, two) = (canonical(one)?, canonical(two)?);
+    let (one, two) = (canonical(here(one)?)?, canonical(here(two)?)?);
     let shown = |path: &Path| escape(path.as_os_str().as_bytes());
     if one == two {
         return Err(Failure::usage(Number::Nested, format!("csync {verb}: both roots are {}", shown(&one)))

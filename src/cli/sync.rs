@@ -5,6 +5,7 @@ use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::render::Teller;
 use crate::cli::settings::Settings;
 use crate::cli::summary::tell;
+use crate::cli::transfer::here;
 use crate::engine::cycle::{Job, sync};
 use crate::engine::error::EngineError;
 use crate::engine::options::Options;
@@ -30,7 +31,8 @@ pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
         Failure::usage(Number::Filter, chain(&error)).fix("correct the rule; nothing was changed")
     })?;
     let mut teller = Teller::new(options.telling);
-    let job = Job { first: &operands.one, second: &operands.two, state: &settings.state_dir, options, scope };
+    let (first, second) = (here(&operands.one)?, here(&operands.two)?);
+    let job = Job { first, second, state: &settings.state_dir, options, scope };
     let report = sync(&job, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
     tell(

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cli::args::Transfer;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::operand::Operand;
 use crate::cli::render::Teller;
 use crate::cli::settings::Settings;
 use crate::cli::summary;
@@ -21,11 +22,14 @@ use crate::model::path::escape;
 /// An operand is missing, or the engine could not go on.
 pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
     let Transfer { verb, sources, dest, options } = operands;
-    for source in sources {
+    let sources =
+        sources.iter().map(here).map(|path| path.map(Path::to_owned)).collect::<Result<Vec<_>, _>>()?;
+    let dest = here(dest)?;
+    for source in &sources {
         exists(source)?;
     }
     let mut teller = Teller::new(options.telling);
-    let ran = mirror(sources, dest, options, &mut teller);
+    let ran = mirror(&sources, dest, options, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
     let report = ran.map_err(|error| failure(&error))?;
     let told = match (*verb, options.dry_run) {
@@ -34,6 +38,19 @@ pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
         (verb, false) => verb,
     };
     summary::tell(told, &report, options.telling, &mut screen).map_err(|error| output_failure(&error))
+}
+
+/// Returns the local path of an operand.
+///
+/// # Errors
+/// It is on another node.
+pub fn here(operand: &Operand) -> Result<&Path, Failure> {
+    match operand {
+        Operand::Local(path) => Ok(path),
+        Operand::Remote(remote) => {
+            Err(Failure::usage(Number::Later, format!("{} comes in a later version", remote.shown)))
+        }
+    }
 }
 
 /// Returns the failure of a one-way run that did not begin.

@@ -1,6 +1,7 @@
 //! The settings file as typed values. Plain data; `config::parse` makes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -33,6 +34,17 @@ pub struct Address {
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
+}
+
+impl fmt::Display for Address {
+    /// `HOST:PORT`, an IPv6 address in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// A node.

@@ -21,8 +21,8 @@ pub fn address(text: &str) -> Result<Address, String> {
         return Ok(Address { host: ip.to_string(), port: PORT });
     }
     let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (text, None),
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (text, None),
     };
     let port = match port {
         Some(port) => port
@@ -256,6 +256,7 @@ mod tests {
             ("web1.example.org:1", "web1.example.org", 1),
             ("[fd00::1]:65535", "fd00::1", 65535),
             ("fd00::1", "fd00::1", PORT),
+            ("[fd00::1]", "fd00::1", PORT),
             ("web1", "web1", PORT),
         ] {
             assert_eq!(address(text), Ok(Address { host: host.to_owned(), port }), "{text}");

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::rules::conflict::{Policy, Side};
 
@@ -140,6 +141,25 @@ pub struct Telling {
     pub raw_names: bool,
 }
 
+/// How a run talks to a peer; between two local roots nothing of it has an effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wire {
+    /// `--timeout`: how long nothing may come before the run gives up.
+    pub timeout: Option<Duration>,
+    /// `--bwlimit`: bytes in a second that are sent at most.
+    pub bwlimit: Option<u64>,
+    /// `-z`: blocks that are worth it are compressed.
+    pub compress: bool,
+    /// `-W`: files are sent whole, whatever the other side has.
+    pub whole: bool,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self { timeout: None, bwlimit: None, compress: true, whole: false }
+    }
+}
+
 /// Everything a run is told by flags. `Options::archive()` is what `push`, `pull`, `sync` and `diff` start from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -157,6 +177,8 @@ pub struct Options {
     pub conflict: Policy,
     /// `--force 1|2`, of `sync`: this side wins everything.
     pub force: Option<Side>,
+    /// The wire.
+    pub wire: Wire,
 }
 
 impl Options {
@@ -185,6 +207,7 @@ impl Options {
             dry_run: false,
             conflict: Policy::KeepBoth,
             force: None,
+            wire: Wire::default(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The command line, flag by flag.
 
+use std::time::Duration;
+
 use super::*;
-use crate::engine::options::{Backup, FilterArg, MaxDelete};
+use crate::engine::options::{Backup, FilterArg, MaxDelete, Wire};
 use crate::rules::conflict::Policy;
 
 fn parsed(line: &[&str]) -> Result<Invocation, Stop> {
@@ -13,7 +15,7 @@ fn options(flags: &[&str]) -> Options {
         std::iter::once("push").chain(flags.iter().copied()).chain(["src/", "dest"]).collect();
     match parsed(&line) {
         Ok(Invocation { verb: Verb::Transfer(transfer), .. }) => {
-            assert_eq!(transfer.sources, [PathBuf::from("src/")]);
+            assert_eq!(transfer.sources, [Operand::Local(PathBuf::from("src/"))]);
             transfer.options
         }
         other => panic!("{flags:?}: {other:?}"),
@@ -36,7 +38,7 @@ fn the_grammar_is_sound() {
 fn archive_is_the_default_and_asking_for_it_changes_nothing() {
     assert_eq!(options(&[]), Options::archive());
     assert_eq!(options(&["-a"]), Options::archive());
-    assert_eq!(options(&["-rlptgoD", "-W", "-z", "--partial"]), Options::archive());
+    assert_eq!(options(&["-rlptgoD", "-z", "--no-W", "--partial"]), Options::archive());
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn sync_takes_policies_and_sides_and_push_does_not() {
     match parsed(&["sync", "a/", "b", "--conflict", "prefer:2"]) {
         Ok(Invocation { verb: Verb::Sync(pair), .. }) => {
             assert_eq!(pair.options.conflict, Policy::Prefer(Side::Two));
-            assert_eq!((pair.one, pair.two), ("a/".into(), "b".into()));
+            assert_eq!((pair.one, pair.two), (Operand::Local("a/".into()), Operand::Local("b".into())));
         }
         other => panic!("{other:?}"),
     }
@@ -149,6 +151,20 @@ fn sync_takes_policies_and_sides_and_push_does_not() {
         (&["push", "--link-dest=x", "a", "b"], "--link-dest"),
         (&["push", "-aH", "a", "b"], "--hard-links (-H) comes in a later version"),
         (&["push", "a", "host:b"], "later version"),
+        (&["push", "nas::f", "b"], "csync pull nas::f DEST"),
+        (&["pull", "a", "nas::f"], "csync push SRC nas::f"),
+        (&["pull", "nas::f", "web::f"], "both on other nodes"),
+        (&["sync", "nas::f", "csync://web/f"], "both on other nodes"),
+        (&["diff", "nas::f", "nas::g"], "both on other nodes"),
+        (&["pull", "nas::f", "a", "b"], "only source"),
+        (&["push", "a", "nas::"], "csync nas:: lists"),
+        (&["push", "--bwlimit=1m", "a", "b"], "--bwlimit is a rate on the wire"),
+        (&["push", "--bwlimit=fast", "a", "nas::f"], "--bwlimit fast"),
+        (&["push", "--bwlimit=100b", "a", "nas::f"], "slower than 1K"),
+        (&["push", "--timeout=soon", "a", "nas::f"], "--timeout soon"),
+        (&["push", "--contimeout=5", "a", "nas::f"], "10 seconds"),
+        (&["nas::", "more"], "one HOST::"),
+        (&["versions", "nas::f"], "this machine"),
         (&["status", "--watch"], "csync status is not in this version"),
         (&["push", "--usermap=a:b", "--chown=c:d", "a", "b"], "--usermap"),
         (&["push", "--delete", "--no-r", "a", "b"], "--delete"),
@@ -156,6 +172,48 @@ fn sync_takes_policies_and_sides_and_push_does_not() {
         let failure = wrong(line);
         assert!(failure.to_string().contains(words), "{line:?}: {failure}");
         assert_eq!(failure.exit.code(), 1);
+    }
+}
+
+#[test]
+fn the_wire_is_told_in_rsyncs_units() {
+    let wire = |flags: &[&str]| {
+        let line: Vec<&str> = ["push"].iter().chain(flags).chain(&["src/", "nas::f"]).copied().collect();
+        match parsed(&line) {
+            Ok(Invocation { verb: Verb::Transfer(transfer), .. }) => transfer.options.wire,
+            other => panic!("{flags:?}: {other:?}"),
+        }
+    };
+    assert_eq!(wire(&[]), Wire { timeout: None, bwlimit: None, compress: true, whole: false });
+    for (rate, bytes) in [
+        ("0", None),
+        ("100", Some(102_400)),
+        ("1.5", Some(1536)),
+        ("2m", Some(2 << 20)),
+        ("2MB", Some(2_000_000)),
+    ] {
+        assert_eq!(wire(&["--bwlimit", rate]).bwlimit, bytes, "{rate}");
+    }
+    for (time, seconds) in [("0", None), ("30", Some(30)), ("5m", Some(300)), ("0s", None)] {
+        assert_eq!(wire(&["--timeout", time]).timeout, seconds.map(Duration::from_secs), "{time}");
+    }
+    assert!(!wire(&["--no-compress"]).compress && !wire(&["-z", "--no-z"]).compress);
+    assert!(wire(&["-aW"]).whole && !wire(&["-W", "--no-whole-file"]).whole);
+}
+
+#[test]
+fn a_node_alone_is_asked_for_its_folders() {
+    for (line, name, json) in [
+        (&["nas::"][..], "nas", false),
+        (&["--state-dir", "s", "nas::", "--json"], "nas", true),
+        (&["csync://[fd00::1]:9/"], "fd00::1", false),
+    ] {
+        match parsed(line) {
+            Ok(Invocation { verb: Verb::Folders { host, listing }, .. }) => {
+                assert_eq!((host.name.as_str(), listing.json), (name, json), "{line:?}");
+            }
+            other => panic!("{line:?}: {other:?}"),
+        }
     }
 }
 
