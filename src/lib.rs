@@ -63,6 +63,7 @@ pub mod disk {
     pub mod exchange;
     pub mod hash;
     pub mod kept;
+    pub mod lister;
     pub mod listing;
     pub mod mark;
     pub mod names;
@@ -129,6 +130,7 @@ pub mod engine {
     pub mod standing;
     pub mod state;
     pub mod tools;
+    pub mod tree;
     pub mod verify;
     /// One way, as rsync does it.
     pub mod mirror {

@@ -91,6 +91,16 @@ pub enum DiskError {
         /// Why not.
         reason: String,
     },
+    /// What is known of a tree elsewhere could not be read, or could not be had from there.
+    #[error("Cannot {doing} {} of the peer: {reason}", shown(path))]
+    Elsewhere {
+        /// What was tried.
+        doing: Doing,
+        /// On which entry, relative to its root.
+        path: Box<[u8]>,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 impl DiskError {
@@ -111,7 +121,7 @@ impl DiskError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Call { source, .. } => Some(*source),
-            Self::Name { .. } | Self::Rules { .. } => None,
+            Self::Name { .. } | Self::Rules { .. } | Self::Elsewhere { .. } => None,
         }
     }
 

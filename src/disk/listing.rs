@@ -1,25 +1,17 @@
 //! One directory as it is listed, beside its counterpart in a second tree.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 
 use crate::disk::error::{DiskError, Doing};
-use crate::disk::root::{Root, is_mount, open_file_at, stat_fd, stat_of};
+use crate::disk::lister::{Found, Lister, Look, Names, OpenDir};
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::{PRIVATE_DIR, RelPath};
 use crate::rules::rule::Side;
 use crate::rules::scope::Scope;
-
-/// Bytes of names asked for at once.
-const NAMES_BYTES: usize = 64 * 1024;
-/// Largest file of filter rules.
-const RULES_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Which rules leave an entry out of a walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +26,8 @@ pub enum Hides {
 
 /// Two trees and what is wanted of them: all that the listing of one directory needs.
 pub(crate) struct Trees {
-    pub(crate) root: Arc<Root>,
-    pub(crate) beside: Option<Arc<Root>>,
+    pub(crate) root: Arc<dyn Lister>,
+    pub(crate) beside: Option<Arc<dyn Lister>>,
     pub(crate) cross_mounts: bool,
     pub(crate) recurse: bool,
     pub(crate) skip_private: bool,
@@ -89,36 +81,20 @@ pub(crate) enum Child {
     Unnameable { error: DiskError },
 }
 
-/// A name and what stands there.
-type Found = (Box<[u8]>, Result<Look, Errno>);
-
-/// The names of one directory with what stands there.
-#[derive(Default)]
-struct Names {
-    found: Vec<Found>,
-    error: Option<Errno>,
-}
-
-#[derive(Clone, Copy)]
-struct Look {
-    stat: Stat,
-    mount: bool,
-}
-
 /// Lists `path`.
 ///
 /// # Errors
 /// It vanished or is no directory any more. What else goes wrong is told in the listing.
 pub(crate) fn list(trees: &Trees, path: &RelPath, stat: Stat, job: &Job) -> Result<Listing, DiskError> {
-    let dir = match trees.root.open_dir(path) {
+    let dir = match trees.root.open(path) {
         Ok(dir) => dir,
         Err(error) if error.is_vanished() || error.is_other_kind() => return Err(error),
         Err(error) => return Ok(unlisted(stat, job, error)),
     };
     // Another directory may have taken the place since the parent was listed: what was opened counts.
-    let stat = stat_fd(&dir).map_err(|source| DiskError::call(Doing::Stat, path, source))?;
-    let names = read_names(&dir);
-    let scope = match enter(&dir, path, &names, job) {
+    let stat = dir.stat()?;
+    let names = dir.names();
+    let scope = match enter(&*dir, path, &names, job) {
         Ok(scope) => scope,
         Err(error) => return Ok(unlisted(stat, job, error)),
     };
@@ -155,9 +131,9 @@ fn list_beside(trees: &Trees, path: &RelPath, job: &Job) -> (Names, Option<DiskE
     let Some(beside) = trees.beside.as_ref().filter(|_| job.beside) else {
         return (Names::default(), None);
     };
-    match beside.open_dir(path) {
+    match beside.open(path) {
         Ok(dir) => {
-            let names = read_names(&dir);
+            let names = dir.names();
             let unseen = names
                 .found
                 .iter()
@@ -170,42 +146,14 @@ fn list_beside(trees: &Trees, path: &RelPath, job: &Job) -> (Names, Option<DiskE
     }
 }
 
-/// Returns every name in `dir` with its stat, sorted.
-fn read_names(dir: &OwnedFd) -> Names {
-    let mut names = Names::default();
-    let mut buffer = Vec::<u8>::with_capacity(NAMES_BYTES);
-    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(Errno::INTR) => continue,
-            Err(errno) => {
-                names.error = Some(errno);
-                break;
-            }
-        };
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        // The stamps of a network file system are as fresh as its cache: enough to find what changed.
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-        let look = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS)
-            .and_then(|statx| Ok(Look { stat: stat_of(&statx)?, mount: is_mount(&statx) }));
-        names.found.push((name.to_bytes().into(), look));
-    }
-    names.found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    names
-}
-
 /// Returns the scope of the children of `path`, its rule files read. Such a file may name further ones: then they are
 /// read too, until none is new.
-fn enter(dir: &OwnedFd, path: &RelPath, names: &Names, job: &Job) -> Result<Arc<Scope>, DiskError> {
+fn enter(dir: &dyn OpenDir, path: &RelPath, names: &Names, job: &Job) -> Result<Arc<Scope>, DiskError> {
     let mut files = Vec::new();
     let mut unread = unread_rules(&job.scope, names, &files);
     loop {
         for name in unread {
-            let bytes = read_rules(dir, path, &name)?;
+            let bytes = dir.rules(&name)?;
             files.push((name, bytes));
         }
         let scope = job
@@ -227,22 +175,6 @@ fn unread_rules(scope: &Scope, names: &Names, files: &[(Vec<u8>, Vec<u8>)]) -> V
         .filter(|name| names.found.binary_search_by(|found| (*found.0).cmp(name)).is_ok())
         .map(<[u8]>::to_vec)
         .collect()
-}
-
-/// Returns the contents of the file of rules `name` in `dir`, which is at `path`.
-fn read_rules(dir: &OwnedFd, path: &RelPath, name: &[u8]) -> Result<Vec<u8>, DiskError> {
-    let whole: Box<[u8]> = path.join(name).map_or_else(|_| name.into(), |path| path.as_bytes().into());
-    let failed = |source| DiskError::Call { doing: Doing::Read, path: whole.clone(), source };
-    let (file, _) = open_file_at(dir.as_fd(), name).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(RULES_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= RULES_BYTES_MAX) {
-        Ok(bytes)
-    } else {
-        Err(DiskError::Rules { path: whole, reason: format!("more than {RULES_BYTES_MAX} bytes") })
-    }
 }
 
 /// Brings the names of both trees together.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::disk::error::DiskError;
+use crate::disk::lister::Lister;
 use crate::disk::listing::{Child, DirInfo, Hides, Job, Listing, Trees, list};
-use crate::disk::root::Root;
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
@@ -139,7 +139,7 @@ struct Ahead {
 impl Walk {
     /// Returns the walk of `root`, beside `beside` if there is a second tree.
     #[must_use]
-    pub fn new(root: Arc<Root>, beside: Option<Arc<Root>>, options: WalkOptions) -> Self {
+    pub fn new(root: Arc<dyn Lister>, beside: Option<Arc<dyn Lister>>, options: WalkOptions) -> Self {
         let trees = Trees {
             root,
             beside,

@@ -58,7 +58,7 @@ impl<'a> Frozen<'a> {
             Some(parent) => self.scope(top, &parent),
             None => Some(Arc::clone(top)),
         };
-        let scope = above.and_then(|above| selection::enter(&above, Some(&self.replica.root), dir).ok());
+        let scope = above.and_then(|above| selection::enter(&above, Some(&*self.replica.root), dir).ok());
         let mut scopes = self.scopes.borrow_mut();
         if scopes.len() >= SCOPES_MAX {
             scopes.clear();

@@ -86,7 +86,7 @@ pub fn observe(replica: &Replica, watching: &Watching) -> Result<Sight, EngineEr
         only: None,
         window: Window::default(),
     };
-    let mut walk = Walk::new(Arc::clone(&replica.root), None, options);
+    let mut walk = Walk::new(replica.lister(), None, options);
     let mut look = Observation {
         replica,
         watching,

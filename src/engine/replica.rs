@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::disk::clock;
 use crate::disk::kept::Kept;
+use crate::disk::lister::Lister;
 use crate::disk::private::{Lock, Private};
 use crate::disk::root::Root;
 use crate::engine::error::EngineError;
@@ -50,6 +51,12 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// Returns the tree, to be walked.
+    #[must_use]
+    pub fn lister(&self) -> Arc<dyn Lister> {
+        Arc::<Root>::clone(&self.root)
+    }
+
     /// Returns the view of our own rows.
     #[must_use]
     pub fn index(&self) -> Index<'_> {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::root::Root;
+use crate::disk::lister::Lister;
 use crate::engine::options::{FilterArg, Select};
 use crate::model::path::RelPath;
 use crate::rules::filter::{F_RULES, FilterBuilder, MergeRequest};
@@ -123,7 +123,7 @@ pub fn read(file: &Path) -> Result<Vec<u8>, SelectionError> {
 ///
 /// # Errors
 /// A rule file cannot be read or used; one line.
-pub fn enter(rules: &Arc<Scope>, root: Option<&Root>, dir: &RelPath) -> Result<Arc<Scope>, String> {
+pub fn enter(rules: &Arc<Scope>, root: Option<&dyn Lister>, dir: &RelPath) -> Result<Arc<Scope>, String> {
     let mut files: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut scope = Arc::clone(rules);
     loop {
@@ -148,16 +148,12 @@ pub fn enter(rules: &Arc<Scope>, root: Option<&Root>, dir: &RelPath) -> Result<A
 }
 
 /// Returns the contents of the file of rules `name` in `dir`; `None` where there is none.
-fn rules_in(root: Option<&Root>, dir: &RelPath, name: &[u8]) -> Result<Option<Vec<u8>>, String> {
+fn rules_in(root: Option<&dyn Lister>, dir: &RelPath, name: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let (Some(root), Ok(path)) = (root, dir.join(name)) else {
         return Ok(None);
     };
-    match root.open_file(&path) {
-        Ok((file, _)) => {
-            let mut bytes = Vec::new();
-            let read = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
-            read.map(|_| Some(bytes)).map_err(|error| format!("{path}: {error}"))
-        }
+    match root.rules(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.is_vanished() || error.is_other_kind() => Ok(None),
         Err(error) => Err(error.to_string()),
     }

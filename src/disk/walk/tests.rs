@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::disk::root::Root;
 use crate::rules::filter::FilterBuilder;
 
 /// Returns rules that leave out every name that starts with `no`, and read `.rules` in each directory.

@@ -30,7 +30,7 @@ impl Pass<'_> {
     ) -> Frame {
         let above = if path.is_root() { Some(Arc::clone(&self.rules)) } else { self.rules_above(&path) };
         let rules = above.and_then(|above| {
-            let dest = self.site.dest.as_deref().filter(|_| there.is_some());
+            let dest = self.site.dest_lister().filter(|_| there.is_some());
             selection::enter(&above, dest, &path).ok()
         });
         Frame { path, wanted, there, info, rules, made: false, dir: None, goes: Vec::new(), absent: false }

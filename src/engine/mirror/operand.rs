@@ -8,16 +8,15 @@ use std::sync::Arc;
 
 use crate::disk::error::DiskError;
 use crate::disk::listing::Hides;
-use crate::disk::root::Root;
 use crate::disk::walk::{Step, Walk, WalkOptions, Window};
 use crate::engine::mirror::error::MirrorError;
-use crate::model::entry::Kind;
+use crate::engine::tree::Tree;
 use crate::model::path::{RelPath, escape};
 use crate::rules::scope::Scope;
 
 /// One source: a tree, and where in it the walk starts. Paths of the walk are paths below the destination too.
 pub(crate) struct Source {
-    pub(crate) root: Arc<Root>,
+    pub(crate) root: Tree,
     /// The root for the contents of a directory, else one name.
     pub(crate) start: RelPath,
     /// The name that a single file gets where it is not its own.
@@ -40,11 +39,11 @@ impl Source {
         let name = &trimmed[name_at..];
         let missing = |source: DiskError| MirrorError::Source { path: escape(bytes), source };
         if end < bytes.len() || matches!(name, b"" | b"." | b"..") {
-            let root = Arc::new(Root::open(operand).map_err(missing)?);
+            let root = Tree::open(operand).map_err(missing)?;
             return Ok(Self { root, start: RelPath::root(), rename: None });
         }
         let above = if name_at == 0 { &b"."[..] } else { &trimmed[..name_at] };
-        let root = Arc::new(Root::open(Path::new(OsStr::from_bytes(above))).map_err(missing)?);
+        let root = Tree::open(Path::new(OsStr::from_bytes(above))).map_err(missing)?;
         let start =
             RelPath::new(name).map_err(|source| missing(DiskError::Name { path: bytes.into(), source }))?;
         match root.stat(&start).map_err(missing)? {
@@ -68,10 +67,7 @@ pub(crate) fn resolve(sources: &[PathBuf], dest: &Path) -> Result<(Vec<Source>, 
     let mut found = sources.iter().map(|source| Source::new(source)).collect::<Result<Vec<_>, _>>()?;
     let bytes = dest.as_os_str().as_bytes();
     let single_file = match &found[..] {
-        [one] => {
-            !one.start.is_root()
-                && one.root.stat(&one.start).ok().flatten().is_some_and(|stat| stat.kind != Kind::Dir)
-        }
+        [one] => !one.start.is_root() && one.root.is_leaf(&one.start),
         _ => false,
     };
     let is_dir = match std::fs::metadata(dest) {
@@ -138,13 +134,11 @@ impl Listed {
                 window: Window::default(),
             };
             // What fails here fails again in the run itself, and is told there.
-            self.paths.extend(Walk::new(Arc::clone(&source.root), None, options).filter_map(
-                |step| match step {
-                    Step::Entry(entry) => Some(entry.path),
-                    Step::Unreadable { path, .. } => Some(path),
-                    Step::Excluded { .. } | Step::Unnameable { .. } | Step::Mount { .. } => None,
-                },
-            ));
+            self.paths.extend(Walk::new(source.root.lister(), None, options).filter_map(|step| match step {
+                Step::Entry(entry) => Some(entry.path),
+                Step::Unreadable { path, .. } => Some(path),
+                Step::Excluded { .. } | Step::Unnameable { .. } | Step::Mount { .. } => None,
+            }));
         }
         self.paths
     }

@@ -1,16 +1,13 @@
 //! The pass over one source beside the destination: every path is decided, told, and handed to the threads.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 
 use crate::disk::attributes::Which;
-use crate::disk::error::{DiskError, Doing};
-use crate::disk::hash::hash_file;
+use crate::disk::error::DiskError;
 use crate::disk::listing::{DirInfo, Hides};
-use crate::disk::root::Root;
 use crate::disk::walk::{Entry, Step, Walk, WalkOptions, Window};
 use crate::engine::mirror::directory::{Directory, release};
 use crate::engine::mirror::operand::Source;
@@ -20,6 +17,7 @@ use crate::engine::mirror::site::{Site, count};
 use crate::engine::mirror::worker::Job;
 use crate::engine::report::{Item, Observer, Progress};
 use crate::engine::selection;
+use crate::engine::tree::Tree;
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::{PRIVATE_DIR, RelPath};
@@ -106,7 +104,7 @@ impl Pass<'_> {
             window: Window::default(),
         };
         self.at = at;
-        for step in Walk::new(Arc::clone(&source.root), self.site.dest.clone(), options) {
+        for step in Walk::new(source.root.lister(), self.site.dest.as_ref().map(Tree::lister), options) {
             if self.site.is_full() {
                 break;
             }
@@ -122,7 +120,7 @@ impl Pass<'_> {
         if source.start.is_root() {
             return Ok(Arc::clone(&self.rules));
         }
-        selection::enter(&self.rules, Some(&source.root), &RelPath::root())
+        selection::enter(&self.rules, Some(source.root.as_lister()), &RelPath::root())
     }
 
     fn step(&mut self, at: usize, step: Step) {
@@ -205,7 +203,7 @@ impl Pass<'_> {
                 self.make_all();
             }
         } else {
-            let root = Arc::clone(&self.sources[at].root);
+            let root = self.sources[at].root.clone();
             self.leaf(&root, &entry.path, &entry.path, &wanted, there.as_ref());
         }
     }
@@ -220,7 +218,7 @@ impl Pass<'_> {
     /// Passes over one file that gets another name.
     fn renamed_file(&mut self, at: usize, to: &RelPath) {
         let source = &self.sources[at];
-        let (root, from) = (Arc::clone(&source.root), source.start.clone());
+        let (root, from) = (source.root.clone(), source.start.clone());
         let stat = match root.stat(&from) {
             Ok(Some(stat)) => stat,
             Ok(None) => return self.site.problem(&from, "vanished"),
@@ -237,14 +235,7 @@ impl Pass<'_> {
     }
 
     /// Deals with what is no directory.
-    fn leaf(
-        &mut self,
-        root: &Arc<Root>,
-        from: &RelPath,
-        to: &RelPath,
-        wanted: &Wanted,
-        there: Option<&Stat>,
-    ) {
+    fn leaf(&mut self, root: &Tree, from: &RelPath, to: &RelPath, wanted: &Wanted, there: Option<&Stat>) {
         let action = match decide(wanted, there, &self.setting.criteria) {
             Decision::Do(action) => action,
             Decision::CompareContent => match self.compare(root, from, to, wanted) {
@@ -269,7 +260,7 @@ impl Pass<'_> {
             _ => self.setting.dress(wanted, there),
         };
         let job = Job {
-            source: Arc::clone(root),
+            source: root.clone(),
             from: from.clone(),
             to: to.clone(),
             stat: wanted.stat,
@@ -294,7 +285,7 @@ impl Pass<'_> {
     }
 
     /// Whether both sides have the same bytes, or link target.
-    fn compare(&self, root: &Root, from: &RelPath, to: &RelPath, wanted: &Wanted) -> Result<bool, DiskError> {
+    fn compare(&self, root: &Tree, from: &RelPath, to: &RelPath, wanted: &Wanted) -> Result<bool, DiskError> {
         let Some(dest) = &self.site.dest else {
             return Ok(false);
         };
@@ -302,17 +293,12 @@ impl Pass<'_> {
             let target = root.read_link(from)?;
             return Ok(dest.read_link(to).is_ok_and(|there| there == target));
         }
-        let Ok(mine) = hash_file(root, from, &wanted.stat) else {
-            // Whatever hinders this hinders the copy, and is told there.
-            let mut file = root.open_file(from)?.0;
-            let read = file.read(&mut [0]);
-            return read.map(|_| false).map_err(|error| DiskError::io(Doing::Read, from, &error));
-        };
-        Ok(hash_file(dest, to, &wanted.stat).is_ok_and(|there| there.digest == mine.digest))
+        let mine = root.digest(from, &wanted.stat)?;
+        Ok(mine.is_some() && dest.digest(to, &wanted.stat).is_ok_and(|there| there == mine))
     }
 
     /// Returns the line for a path; `None` where none is due.
-    fn item(&self, root: &Root, path: &RelPath, wanted: &Wanted, code: Option<String>) -> Option<Item> {
+    fn item(&self, root: &Tree, path: &RelPath, wanted: &Wanted, code: Option<String>) -> Option<Item> {
         let kind = wanted.stat.kind;
         let all = self.setting.options.telling.itemize > 1;
         let code = code.or_else(|| all.then(|| unchanged(kind)))?;
@@ -360,7 +346,7 @@ impl Pass<'_> {
     pub(crate) fn rules_above(&self, path: &RelPath) -> Option<Arc<Scope>> {
         match self.stack.last() {
             Some(frame) => frame.rules.clone(),
-            None => selection::enter(&self.rules, self.site.dest.as_deref(), &path.parent()?).ok(),
+            None => selection::enter(&self.rules, self.site.dest_lister(), &path.parent()?).ok(),
         }
     }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::disk::apply::{DirRemoval, Fate};
 use crate::disk::listing::Hides;
-use crate::disk::root::Root;
 use crate::disk::walk::{Step, Walk, WalkOptions, Window};
 use crate::engine::mirror::directory::Directory;
 use crate::engine::mirror::site::{Site, count};
 use crate::engine::mirror::worker::{Job, work_alone};
 use crate::engine::report::{Item, Observer};
+use crate::engine::tree::Tree;
 use crate::model::entry::Kind;
 use crate::model::metadata::Stat;
 use crate::model::path::{PRIVATE_DIR, RelPath};
@@ -53,7 +53,7 @@ pub(crate) fn may_go(rules: &Scope, path: &RelPath, kind: Kind) -> bool {
 /// Calls `tell` for all below `start` that goes, children before parents. Returns whether `start` would be empty;
 /// `beside` is what is added to the names of backups that remain where their files were.
 fn descend(
-    dest: &Arc<Root>,
+    dest: &Tree,
     rules: &Arc<Scope>,
     start: &RelPath,
     beside: Option<&[u8]>,
@@ -86,7 +86,7 @@ fn descend(
             Some(_) => tell(Found::Goes(&path, Kind::Dir, &stat)),
         }
     };
-    for step in Walk::new(Arc::clone(dest), None, options) {
+    for step in Walk::new(dest.lister(), None, options) {
         let at = match &step {
             Step::Entry(entry) => &entry.path,
             Step::Excluded { path, .. } | Step::Unreadable { path, .. } | Step::Mount { path, .. } => path,
@@ -116,7 +116,7 @@ fn descend(
 }
 
 /// Returns why nothing below `start` may be deleted; `None` where it may.
-fn barred(dest: &Root, start: &RelPath) -> Option<String> {
+fn barred(dest: &Tree, start: &RelPath) -> Option<String> {
     match dest.is_mount(start) {
         Ok(is_mount) => is_mount.then(|| MOUNTED.to_owned()),
         Err(error) => Some(error.to_string()),
@@ -140,7 +140,7 @@ fn leaves_something(step: &Step, beside: Option<&[u8]>, tell: &mut dyn FnMut(Fou
 
 /// Returns how many entries below `start` would go, and whether it would be empty then.
 pub(crate) fn toll_below(
-    dest: &Arc<Root>,
+    dest: &Tree,
     rules: &Arc<Scope>,
     start: &RelPath,
     beside: Option<&[u8]>,
@@ -154,7 +154,7 @@ pub(crate) fn toll_below(
 
 /// Returns how many entries would go with `path`.
 pub(crate) fn toll_of(
-    dest: &Arc<Root>,
+    dest: &Tree,
     rules: &Arc<Scope>,
     path: &RelPath,
     stat: &Stat,
@@ -170,7 +170,7 @@ pub(crate) fn toll_of(
 /// Carries deletions out, or in a dry run tells them.
 pub(crate) struct Remover<'a> {
     pub(crate) site: &'a Site,
-    pub(crate) dest: &'a Arc<Root>,
+    pub(crate) dest: &'a Tree,
     /// What is added to the names of backups that remain where their files were.
     pub(crate) beside: Option<&'a [u8]>,
     pub(crate) observer: &'a mut dyn Observer,
@@ -209,7 +209,7 @@ impl Remover<'_> {
 
     /// Deletes what goes from below `path`; returns whether it is empty then.
     fn empty(&mut self, rules: &Arc<Scope>, path: &RelPath) -> bool {
-        let dest = Arc::clone(self.dest);
+        let dest = self.dest.clone();
         descend(&dest, rules, path, self.beside, &mut |found| match found {
             Found::Goes(path, kind, stat) => self.one(path, kind, stat),
             Found::Stays(path, why) => self.site.problem(path, why),

@@ -26,6 +26,7 @@ use crate::engine::mirror::worker::work;
 use crate::engine::options::{self, Options};
 use crate::engine::report::{Held, Item, Observer, Progress, Report, seconds_between};
 use crate::engine::selection;
+use crate::engine::tree::Tree;
 use crate::model::entry::Kind;
 use crate::model::metadata::{Attributes, Stat, Timestamp};
 use crate::model::path::{RelPath, escape};
@@ -152,7 +153,7 @@ fn carry(
         }
         _ => (None, None),
     };
-    let site = Site::new(opened.dest.clone(), hand, backup);
+    let site = Site::new(opened.dest.map(Tree::Disk), hand, backup);
     missing_of(&site, &sources, only.as_deref());
     transfer(&site, setting, &sources, rules, only, opened.before, observer);
     site.flush_names();

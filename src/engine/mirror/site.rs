@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk::apply::ApplyError;
 use crate::disk::error::DiskError;
-use crate::disk::root::Root;
+use crate::disk::lister::Lister;
 use crate::disk::stage::StageError;
 use crate::engine::mirror::backup::Backup;
 use crate::engine::mirror::hand::Hand;
 use crate::engine::report::{Report, Skipped, Tally};
+use crate::engine::tree::Tree;
 use crate::model::entry::Kind;
 use crate::model::path::RelPath;
 
@@ -23,7 +24,7 @@ pub(crate) const FLUSH_THREADS: usize = 4;
 /// The destination. Shared by all threads of a run.
 pub(crate) struct Site {
     /// `None` where it does not exist and nothing is to be made.
-    pub(crate) dest: Option<Arc<Root>>,
+    pub(crate) dest: Option<Tree>,
     /// `None` in a dry run.
     pub(crate) hand: Option<Hand>,
     pub(crate) backup: Option<Backup>,
@@ -36,7 +37,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(dest: Option<Arc<Root>>, hand: Option<Hand>, backup: Option<Backup>) -> Self {
+    pub(crate) fn new(dest: Option<Tree>, hand: Option<Hand>, backup: Option<Backup>) -> Self {
         Self {
             dest,
             hand,
@@ -46,6 +47,11 @@ impl Site {
             full: AtomicBool::new(false),
             unflushed: Mutex::default(),
         }
+    }
+
+    /// Returns the destination as rules ask it.
+    pub(crate) fn dest_lister(&self) -> Option<&dyn Lister> {
+        self.dest.as_ref().map(Tree::as_lister)
     }
 
     /// Returns the report, to be added to.

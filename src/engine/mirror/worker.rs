@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::disk::apply::{ApplyError, Fate};
 use crate::disk::attributes::Which;
 use crate::disk::error::DiskError;
-use crate::disk::root::Root;
 use crate::disk::stage::{StageError, Staged, Target, flush_all};
 use crate::engine::mirror::directory::{Directory, release};
 use crate::engine::mirror::hand::Hand;
 use crate::engine::mirror::site::{FLUSH_THREADS, Site, count};
+use crate::engine::tree::Tree;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::{Attributes, Stat};
 use crate::model::path::RelPath;
@@ -24,7 +24,7 @@ const TRIES: usize = 3;
 
 /// One path that is not a directory, decided.
 pub(crate) struct Job {
-    pub(crate) source: Arc<Root>,
+    pub(crate) source: Tree,
     pub(crate) from: RelPath,
     pub(crate) to: RelPath,
     pub(crate) stat: Stat,
@@ -130,7 +130,8 @@ fn stage_file(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
     let mut tries = TRIES;
     loop {
         tries -= 1;
-        let (file, stat) = match job.source.open_file(&job.from) {
+        let Tree::Disk(root) = &job.source;
+        let (file, stat) = match root.open_file(&job.from) {
             Ok(open) => open,
             Err(error) => {
                 site.source_problem(&job.from, &error);
