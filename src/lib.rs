@@ -106,10 +106,12 @@ pub mod transport {
 pub mod engine {
     pub mod access;
     pub mod act;
+    pub mod bond;
     pub mod cycle;
     pub mod error;
     pub mod frozen;
     pub mod home;
+    pub mod host;
     pub mod item;
     pub mod marker;
     pub mod note;
@@ -128,7 +130,9 @@ pub mod engine {
     pub mod selection;
     pub mod site;
     pub mod standing;
+    pub mod start;
     pub mod state;
+    pub mod supply;
     pub mod tools;
     pub mod tree;
     pub mod verify;

@@ -121,9 +121,14 @@ fn fix(error: &EngineError) -> String {
         EngineError::RootReplaced { database, .. } => {
             format!("bring the old root back; if it was meant, {}", anew(database))
         }
-        EngineError::RootRestored { label, other, .. } => format!(
-            "csync sync --force {other} A B brings it up to date from the other side; --force {label} lets it win"
+        EngineError::RootRestored { side: Some(side), .. } => format!(
+            "csync sync --force {} A B brings it up to date from the other side; --force {} lets it win",
+            side.other().label(),
+            side.label()
         ),
+        EngineError::RootRestored { side: None, database, .. } => {
+            format!("bring the newer state of it back; if it was meant, {}", anew(database))
+        }
         EngineError::BadMarker { path, .. } => {
             format!("look at {}/.csync/marker; nothing was changed", shown(path))
         }

@@ -14,7 +14,7 @@ use crate::engine::error::EngineError;
 use crate::engine::item;
 use crate::engine::note;
 use crate::engine::planned::{Planned, displaced};
-use crate::engine::prepare::{Failure, Ready, fetch, prepare};
+use crate::engine::prepare::{Failure, Ready, Supply, prepare};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Observer, Progress, Report, Skipped, Tally};
 use crate::engine::tools::Tools;
@@ -39,9 +39,12 @@ struct Done {
 /// Those who work on one root: stage, apply, record, tell.
 pub struct Crew<'a> {
     me: &'a Replica,
-    /// Whose content is taken.
-    pub peer: &'a Replica,
+    /// Whose changes these are, for people.
+    pub by: &'a str,
+    supply: &'a dyn Supply,
     tools: Option<Tools>,
+    /// What becomes of a content that is replaced or deleted.
+    pub fate: Fate,
     /// Told of each step.
     pub observer: &'a mut dyn Observer,
     /// Counts what happened.
@@ -52,17 +55,19 @@ pub struct Crew<'a> {
 }
 
 impl<'a> Crew<'a> {
-    /// Returns the crew of `me`, which takes content from `peer`. In a rehearsal it changes nothing.
+    /// Returns the crew of `me`, which makes changes of `by` and takes content from `supply`. What it displaces is
+    /// kept. In a rehearsal it changes nothing.
     #[must_use]
     pub fn new(
         me: &'a Replica,
-        peer: &'a Replica,
+        by: &'a str,
+        supply: &'a dyn Supply,
         observer: &'a mut dyn Observer,
         report: &'a mut Report,
     ) -> Self {
         let tools = Tools::of(me);
         let progress = Progress::default();
-        Self { me, peer, tools, observer, report, progress, full: false }
+        Self { me, by, supply, tools, fate: Fate::Keep, observer, report, progress, full: false }
     }
 
     /// Carries out a batch and records what was done.
@@ -74,26 +79,45 @@ impl<'a> Crew<'a> {
         if planned.is_empty() {
             return Ok(());
         }
-        let opened: Vec<_> = planned.iter().map(|step| self.open_up(step)).collect();
+        let opened = self.open(planned);
         let ready = match &self.tools {
             Some(_) if self.full => planned.iter().map(full).collect(),
-            Some(tools) => prepare(&tools.stage, &self.me.root, &self.peer.root, planned),
+            Some(tools) => prepare(&tools.stage, &self.me.root, self.supply, planned),
             None => planned.iter().map(|_| Ok(Ready::default())).collect(),
         };
+        let ready = opened.into_iter().zip(ready).map(|(opened, ready)| opened.and(ready)).collect();
+        self.act_ready(planned, ready).map(drop)
+    }
+
+    /// Lets us change the names that each of `planned` changes, and stage beside them.
+    pub fn open(&self, planned: &[Planned]) -> Vec<Result<(), Failure>> {
+        planned.iter().map(|step| self.open_up(step)).collect()
+    }
+
+    /// Carries out a batch of which all that it needs was prepared, and records what was done. Returns what became of
+    /// each step.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub fn act_ready(
+        &mut self,
+        planned: &[Planned],
+        ready: Vec<Result<Ready, Failure>>,
+    ) -> Result<Vec<Result<(), Failure>>, EngineError> {
         let mut touched = BTreeSet::new();
         let mut done = Vec::with_capacity(planned.len());
-        for ((step, opened), ready) in planned.iter().zip(opened).zip(ready) {
-            let outcome = opened.and(ready).and_then(|ready| self.take_step(step, ready));
+        for (step, ready) in planned.iter().zip(ready) {
+            let outcome = ready.and_then(|ready| self.take_step(step, ready));
             touched.extend(directories(step));
             done.push(outcome);
         }
         self.sync(touched)?;
         let me = self.me;
         me.db.batch(|| {
-            for (step, outcome) in planned.iter().zip(done) {
-                self.end_step(step, outcome)?;
-            }
-            me.save_seq().map_err(EngineError::from)
+            let ends = planned.iter().zip(done).map(|(step, outcome)| self.end_step(step, outcome));
+            let ends = ends.collect::<Result<_, EngineError>>()?;
+            me.save_seq()?;
+            Ok(ends)
         })
     }
 
@@ -111,7 +135,7 @@ impl<'a> Crew<'a> {
         let (seq, cause) = (self.me.seq(), Some(cause.clone()));
         let step = Planned { settled: Some(settled), record, seq, cause, moved: None };
         let outcome = self.take_step(&step, Ready::default());
-        self.end_step(&step, outcome)
+        self.end_step(&step, outcome).map(drop)
     }
 
     /// Sets the attributes that wait: those of directories that were made, because what is made in them changes their
@@ -186,7 +210,7 @@ impl<'a> Crew<'a> {
                 let (Some(content), Some((old, seen))) = (ready.content, displaced(step)) else {
                     return Err(Failure::Moved(path.clone()));
                 };
-                let replaced = tools.apply.replace(content, &seen.stat, Fate::Keep)?;
+                let replaced = tools.apply.replace(content, &seen.stat, self.fate)?;
                 done.kept.extend(replaced.kept.map(|kept| (kept, old)));
                 done.seen = Some(replaced.live);
             }
@@ -214,7 +238,7 @@ impl<'a> Crew<'a> {
                 if old.is_dir() {
                     done.residue = tools.apply.remove_dir(path)? == DirRemoval::NotEmpty;
                 } else {
-                    let kept = tools.apply.remove(path, &seen.stat, Fate::Keep)?;
+                    let kept = tools.apply.remove(path, &seen.stat, self.fate)?;
                     done.kept.extend(kept.map(|kept| (kept, old)));
                 }
             }
@@ -223,9 +247,14 @@ impl<'a> Crew<'a> {
     }
 
     /// Records a step that was done; names one that was not.
-    fn end_step(&mut self, step: &Planned, outcome: Result<Done, Failure>) -> Result<(), EngineError> {
+    fn end_step(
+        &mut self,
+        step: &Planned,
+        outcome: Result<Done, Failure>,
+    ) -> Result<Result<(), Failure>, EngineError> {
         let Some(settled) = &step.settled else {
-            return Ok(step.cause.iter().try_for_each(|path| self.me.remote().remove(path))?);
+            step.cause.iter().try_for_each(|path| self.me.remote().remove(path))?;
+            return Ok(Ok(()));
         };
         let done = match outcome {
             Ok(done) => done,
@@ -233,9 +262,9 @@ impl<'a> Crew<'a> {
                 self.fail(&settled.path, &error);
                 if let Failure::Apply(ApplyError::Changed { kept: Some(kept), .. }) = &error {
                     // What others put there in those moments shall be found again.
-                    note::recovered(self.me, self.peer, &settled.path, kept)?;
+                    note::recovered(self.me, self.by, &settled.path, kept)?;
                 }
-                return Ok(());
+                return Ok(Err(error));
             }
         };
         self.tell(settled, step);
@@ -255,23 +284,27 @@ impl<'a> Crew<'a> {
         if let Some(cause) = &step.cause {
             self.me.remote().remove(cause)?;
         }
-        self.catalogue(settled, &done)
+        self.catalogue(settled, &done)?;
+        Ok(Ok(()))
     }
 
     /// Writes down what was kept and what is in conflict. A loser that only the peer has kept is fetched, so that it
     /// can be had on every member.
     fn catalogue(&mut self, settled: &Settled, done: &Done) -> Result<(), EngineError> {
-        let (me, peer, path) = (self.me, self.peer, &settled.path);
+        let (me, by, path) = (self.me, self.by, &settled.path);
         for (kept, content) in &done.kept {
-            note::version(me, peer, path, kept, content, &settled.row)?;
+            note::version(me, by, path, kept, content, &settled.row)?;
         }
-        for loser in note::conflicts(me, peer, path, &settled.row, self.report)? {
+        for loser in note::conflicts(me, by, path, &settled.row, self.report)? {
             if done.kept.iter().any(|(_, content)| *content == loser.content) {
                 continue;
             }
             let Some(tools) = &self.tools else { continue };
-            match fetch(tools, peer, path, &loser) {
-                Ok(Some(kept)) => note::version(me, peer, path, &kept, &loser.content, &settled.row)?,
+            let found = self.supply.lost(&tools.stage, path, &loser);
+            let kept =
+                found.and_then(|staged| Ok(staged.map(|staged| tools.apply.keep(staged)).transpose()?));
+            match kept {
+                Ok(Some(kept)) => note::version(me, by, path, &kept, &loser.content, &settled.row)?,
                 Ok(None) => {}
                 Err(error) => self.fail(path, &error),
             }

@@ -75,7 +75,7 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
         observer.warning(&text);
     })?;
     for (own, other) in [(&one, &two), (&two, &one)] {
-        recover(own, other)?;
+        recover(own, other.side.label())?;
     }
     let scope = sparing_state(&job.scope, job.state, &[&one.root, &two.root]);
     let sights = look(&mut one, &mut two, options, &scope)?;
@@ -119,6 +119,7 @@ fn exchange(
             let (limit, scope) = (limit(options), Some(Arc::clone(scope)));
             pull(
                 me,
+                peer.side.label(),
                 peer,
                 Taking { decider, limit, scope, only: None, observer: &mut *observer, report: &mut *report },
             )?;
@@ -146,6 +147,7 @@ pub fn carry(
     let decider = Decider { me: two.me, side: two.side, policy: Policy::default(), now: clock::now() };
     pull(
         two,
+        one.side.label(),
         one,
         Taking { decider, limit: Limit::Approved, scope: None, only: Some(path), observer, report },
     )?;
@@ -195,7 +197,7 @@ fn account(
     }
     for path in &sight.adopted {
         if let Some(record) = replica.record(path)? {
-            note::conflicts(replica, peer, path, &record.row, report)?;
+            note::conflicts(replica, peer.side.label(), path, &record.row, report)?;
         }
     }
     if sight.forgot {

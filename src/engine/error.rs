@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::error::DiskError;
 use crate::disk::private::{LockError, PrivateError};
+use crate::rules::conflict::Side;
 use crate::store::error::StoreError;
 
 /// Why a run cannot begin or go on.
@@ -54,10 +55,10 @@ pub enum EngineError {
     RootRestored {
         /// The root.
         path: PathBuf,
-        /// `1` or `2`.
-        label: &'static str,
-        /// The name of the other side.
-        other: &'static str,
+        /// The side that it is, where there is another one.
+        side: Option<Side>,
+        /// The database that knows it.
+        database: PathBuf,
     },
     /// Both roots are one, or one lies in the other.
     #[error("{}", nested(first, second))]

@@ -21,13 +21,13 @@ const ID_DIGITS: usize = 8;
 /// Longest id that is tried where shorter ones are taken.
 const ID_DIGITS_MAX: usize = 32;
 
-/// Adds what was kept of `path`, where `row` stands now, to the catalogue.
+/// Adds what was kept of `path`, where `row` of `by` stands now, to the catalogue.
 ///
 /// # Errors
 /// The database refuses.
 pub fn version(
     me: &Replica,
-    peer: &Replica,
+    by: &str,
     path: &RelPath,
     kept: &KeptAt,
     content: &Content,
@@ -40,15 +40,15 @@ pub fn version(
         (None, _) => "deleted".to_owned(),
     };
     let digest = matches!(content, Content::File { .. }).then(|| content.digest());
-    catalogue(&me.db, peer.side.label(), path, kept, digest, &why)
+    catalogue(&me.db, by, path, kept, digest, &why)
 }
 
 /// Adds what was found displaced after a stop to the catalogue.
 ///
 /// # Errors
 /// The database refuses.
-pub fn recovered(me: &Replica, peer: &Replica, path: &RelPath, kept: &KeptAt) -> Result<(), EngineError> {
-    catalogue(&me.db, peer.side.label(), path, kept, None, "found after a stop")
+pub fn recovered(me: &Replica, by: &str, path: &RelPath, kept: &KeptAt) -> Result<(), EngineError> {
+    catalogue(&me.db, by, path, kept, None, "found after a stop")
 }
 
 /// Adds an old content to a catalogue, under the shortest id that is free.
@@ -93,7 +93,7 @@ pub fn catalogue(
 /// The database refuses.
 pub fn conflicts(
     me: &Replica,
-    peer: &Replica,
+    by: &str,
     path: &RelPath,
     row: &Row,
     report: &mut Report,
@@ -111,7 +111,7 @@ pub fn conflicts(
             continue;
         }
         let winner = row.live().map_or_else(|| loser.clone(), as_entry);
-        add(me, peer, path, winner, loser.clone(), true, report)?;
+        add(me, by, path, winner, loser.clone(), true, report)?;
         new.push(loser.clone());
     }
     Ok(new)
@@ -123,7 +123,7 @@ pub fn conflicts(
 /// The database refuses.
 pub fn undecided(
     me: &Replica,
-    peer: &Replica,
+    by: &str,
     path: &RelPath,
     theirs: &Row,
     report: &mut Report,
@@ -136,12 +136,12 @@ pub fn undecided(
     if Conflicts::of(&me.db).at(path)?.iter().any(|conflict| conflict.id == id) {
         return Ok(());
     }
-    add(me, peer, path, as_entry(ours), as_entry(theirs), false, report)
+    add(me, by, path, as_entry(ours), as_entry(theirs), false, report)
 }
 
 fn add(
     me: &Replica,
-    peer: &Replica,
+    by: &str,
     path: &RelPath,
     winner: Loser,
     loser: Loser,
@@ -149,7 +149,7 @@ fn add(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let id = id(path, &winner, &loser);
-    let side = |entry: Loser| Side { peer: label(me, peer, entry.dot).to_owned(), entry };
+    let side = |entry: Loser| Side { peer: label(me, by, entry.dot).to_owned(), entry };
     let (winner, loser) = (side(winner), side(loser));
     let shown = id.to_string()[..ID_DIGITS].to_owned();
     if !report.conflicts.iter().any(|made| made.id == shown) {
@@ -174,8 +174,8 @@ fn shown_id(path: &RelPath, one: &Loser, two: &Loser) -> String {
 }
 
 /// The side that wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.
-fn label(me: &Replica, peer: &Replica, dot: Dot) -> &'static str {
-    if dot.replica == me.me { me.side.label() } else { peer.side.label() }
+fn label<'a>(me: &Replica, by: &'a str, dot: Dot) -> &'a str {
+    if dot.replica == me.me { me.side.label() } else { by }
 }
 
 fn as_entry(live: &Live) -> Loser {

@@ -1,26 +1,19 @@
 //! Brings the content of a batch beside its targets: staged, verified, dressed and durable before any name changes.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use crate::disk::apply::ApplyError;
 use crate::disk::attributes::Which;
 use crate::disk::error::DiskError;
-use crate::disk::kept::KeptAt;
 use crate::disk::root::Root;
 use crate::disk::stage::{Stage, StageError, Staged, Target, flush_all};
 use crate::engine::planned::Planned;
-use crate::engine::replica::Replica;
-use crate::engine::tools::Tools;
 use crate::model::entry::Content;
 use crate::model::metadata::Attributes;
 use crate::model::path::RelPath;
 use crate::model::row::Loser;
 use crate::plan::decide::{Settled, Source, Step};
 use crate::store::error::StoreError;
-use crate::store::versions::Versions;
 
-/// Threads that copy and flush.
+/// Threads that flush.
 const THREADS: usize = 4;
 
 /// Why a step was not done.
@@ -68,45 +61,62 @@ pub struct Ready {
     pub loser: Option<Staged>,
 }
 
-/// Returns what each step of `planned` needs, in their order, staged on several threads and flushed.
-pub fn prepare(stage: &Stage, ours: &Root, peer: &Root, planned: &[Planned]) -> Vec<Result<Ready, Failure>> {
-    let next = AtomicUsize::new(0);
-    let cells: Vec<Mutex<Option<Result<Ready, Failure>>>> =
-        planned.iter().map(|_| Mutex::new(None)).collect();
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(step) = planned.get(at) else { return };
-            let result = stage_one(stage, ours, peer, step);
-            *cells[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        (1..THREADS.min(planned.len())).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
-    let ready = cells.into_iter().map(|cell| {
-        cell.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| Ok(Ready::default()))
-    });
-    flush(ready.collect())
+/// A content that a step needs beside its target.
+#[derive(Debug)]
+pub struct Want<'a> {
+    /// The place of its step in the batch.
+    pub step: usize,
+    /// Whether it is what lost a conflict, and not what will stand.
+    pub lost: bool,
+    /// Its target.
+    pub path: &'a RelPath,
+    /// Whether something stands there.
+    pub target: Target,
+    /// The content.
+    pub content: &'a Content,
+    /// How it is dressed.
+    pub attributes: Attributes,
+    /// Where it is to be had.
+    pub from: Source,
 }
 
-/// Makes all that was staged durable.
-fn flush(mut ready: Vec<Result<Ready, Failure>>) -> Vec<Result<Ready, Failure>> {
-    let (mut places, mut staged) = (Vec::new(), Vec::new());
-    for (at, one) in ready.iter_mut().enumerate() {
-        let Ok(one) = one else { continue };
-        for (is_content, part) in [(true, one.content.take()), (false, one.loser.take())] {
-            if let Some(part) = part {
-                places.push((at, is_content));
-                staged.push(part);
+/// Where contents come from.
+pub trait Supply {
+    /// Returns what is wanted, in that order, staged in `stage`, neither dressed nor flushed. `ours` is the root that
+    /// shall have it.
+    fn stage(&self, stage: &Stage, ours: &Root, wants: &[Want<'_>]) -> Vec<Result<Staged, Failure>>;
+
+    /// Returns a content that lost a conflict at `path` and that the peer has kept, staged, dressed and flushed; `None`
+    /// where it has none.
+    ///
+    /// # Errors
+    /// It cannot be had or staged.
+    fn lost(&self, stage: &Stage, path: &RelPath, lost: &Loser) -> Result<Option<Staged>, Failure>;
+}
+
+/// Returns what each step of `planned` needs, in their order, staged and flushed.
+pub fn prepare(
+    stage: &Stage,
+    ours: &Root,
+    supply: &dyn Supply,
+    planned: &[Planned],
+) -> Vec<Result<Ready, Failure>> {
+    let wants: Vec<Want<'_>> = planned.iter().enumerate().flat_map(|(at, step)| wants(at, step)).collect();
+    let mut ready: Vec<Result<Ready, Failure>> = planned.iter().map(|_| Ok(Ready::default())).collect();
+    let (mut places, mut whole) = (Vec::new(), Vec::new());
+    for (want, staged) in wants.iter().zip(supply.stage(stage, ours, &wants)) {
+        match staged.and_then(|staged| dress(&staged, &want.attributes).map(|()| staged)) {
+            Ok(staged) => {
+                places.push(want);
+                whole.push(staged);
             }
+            Err(error) => ready[want.step] = Err(error),
         }
     }
-    for ((at, is_content), flushed) in places.into_iter().zip(flush_all(staged, THREADS)) {
-        match (flushed, &mut ready[at]) {
-            (Ok(part), Ok(one)) if is_content => one.content = Some(part),
-            (Ok(part), Ok(one)) => one.loser = Some(part),
+    for (want, flushed) in places.into_iter().zip(flush_all(whole, THREADS)) {
+        match (flushed, &mut ready[want.step]) {
+            (Ok(part), Ok(one)) if want.lost => one.loser = Some(part),
+            (Ok(part), Ok(one)) => one.content = Some(part),
             (Err(error), place) => *place = Err(error.into()),
             (Ok(_), Err(_)) => {}
         }
@@ -114,56 +124,63 @@ fn flush(mut ready: Vec<Result<Ready, Failure>>) -> Vec<Result<Ready, Failure>> 
     ready
 }
 
-fn stage_one(stage: &Stage, ours: &Root, peer: &Root, step: &Planned) -> Result<Ready, Failure> {
-    let Some(settled) = &step.settled else {
-        return Ok(Ready::default());
-    };
-    let mut ready = Ready::default();
-    if let Some(lost) = &settled.lost
-        && step.loser_is_theirs(lost)
-    {
-        let from = lost.path.as_ref().unwrap_or(&settled.path);
-        ready.loser =
-            staged(stage, &settled.path, Target::Taken, &lost.content, &lost.attributes, (peer, from))?;
-    }
-    let target = match &settled.step {
-        Step::Create(_) if step.moved.is_none() => Target::Free,
-        Step::Replace(_) => Target::Taken,
-        Step::Adjust if step.is_shared() => Target::Taken,
-        Step::Create(_) | Step::Nothing | Step::Adjust | Step::Remove => return Ok(ready),
-    };
-    if let (Some(live), Some(source)) = (settled.row.live(), source(settled)) {
-        let from = match &source {
-            Source::Peer(path) => (peer, path),
-            Source::Ours(path) => (ours, path),
-        };
-        let content = &live.content.value;
+/// What the step at place `at` needs. A directory that lost a conflict has no content of its own to keep.
+fn wants(at: usize, step: &Planned) -> impl Iterator<Item = Want<'_>> {
+    let settled = step.settled.as_ref();
+    let lost = settled.and_then(|settled| {
+        let lost = settled.lost.as_ref().filter(|lost| step.loser_is_theirs(lost))?;
+        let from = Source::Peer(lost.path.as_ref().unwrap_or(&settled.path).clone());
+        let (path, content) = (&settled.path, &lost.content);
+        let attributes = worn(content, lost.attributes);
+        Some(Want { step: at, lost: true, path, target: Target::Taken, content, attributes, from })
+    });
+    let content = settled.and_then(|settled| {
+        let (target, from) = source(step, settled)?;
+        let live = settled.row.live()?;
+        let (path, content) = (&settled.path, &live.content.value);
+        let attributes = worn(content, live.attributes());
         // A new directory is made in its place, so that what lies below it can be staged in it.
-        if !(content.is_dir() && target == Target::Free) {
-            ready.content = staged(stage, &settled.path, target, content, &live.attributes(), from)?;
-        }
-    }
-    Ok(ready)
+        let is_new_dir = content.is_dir() && target == Target::Free;
+        (!is_new_dir).then_some(Want { step: at, lost: false, path, target, content, attributes, from })
+    });
+    lost.into_iter().chain(content)
 }
 
-fn source(settled: &Settled) -> Option<Source> {
+/// The attributes that a staged content gets. A directory gets its own mode at the end, when all that lies below it
+/// has been made.
+fn worn(content: &Content, mut attributes: Attributes) -> Attributes {
+    if content.is_dir() {
+        attributes.mode |= 0o700;
+    }
+    attributes
+}
+
+fn source(step: &Planned, settled: &Settled) -> Option<(Target, Source)> {
     match &settled.step {
-        Step::Create(source) | Step::Replace(source) => Some(source.clone()),
-        Step::Adjust => Some(Source::Ours(settled.path.clone())),
-        Step::Nothing | Step::Remove => None,
+        Step::Create(source) if step.moved.is_none() => Some((Target::Free, source.clone())),
+        Step::Replace(source) => Some((Target::Taken, source.clone())),
+        Step::Adjust if step.is_shared() => Some((Target::Taken, Source::Ours(settled.path.clone()))),
+        Step::Create(_) | Step::Nothing | Step::Adjust | Step::Remove => None,
     }
 }
 
-/// Stages `content` for `path`. A directory that lost a conflict has no content of its own to keep.
-fn staged(
+fn dress(staged: &Staged, attributes: &Attributes) -> Result<(), Failure> {
+    staged.set_attributes(attributes, Which::ALL)?;
+    Ok(())
+}
+
+/// Returns `content` staged for `path`; the bytes of a file are those at `from` in `root`.
+///
+/// # Errors
+/// The file is not what was expected, or cannot be read or written.
+pub fn copied(
     stage: &Stage,
     path: &RelPath,
     target: Target,
     content: &Content,
-    attributes: &Attributes,
     (root, from): (&Root, &RelPath),
-) -> Result<Option<Staged>, Failure> {
-    let staged = match content {
+) -> Result<Staged, Failure> {
+    match content {
         Content::File { digest, size } => {
             let (file, _) = root.open_file(from).map_err(|error| {
                 let is_other = error.is_vanished() || error.is_other_kind();
@@ -171,47 +188,13 @@ fn staged(
             })?;
             match stage.file(path, target)?.fill_from(&file, Some((*digest, *size))) {
                 Err(StageError::Mismatch { .. } | StageError::Busy { .. }) => {
-                    return Err(Failure::Moved(from.clone()));
+                    Err(Failure::Moved(from.clone()))
                 }
-                filled => filled?,
+                filled => Ok(filled?),
             }
         }
         Content::Dir | Content::Symlink(_) | Content::Fifo | Content::Socket | Content::Device { .. } => {
-            stage.other(path, content)?
-        }
-    };
-    let mut attributes = *attributes;
-    if content.is_dir() {
-        // It gets its own mode at the end, when all that lies below it has been made.
-        attributes.mode |= 0o700;
-    }
-    staged.set_attributes(&attributes, Which::ALL)?;
-    Ok(Some(staged))
-}
-
-/// Keeps a content that lost a conflict at `path` and that the peer has in its version store. Returns where it is
-/// kept, `None` where the peer does not have it.
-///
-/// # Errors
-/// It cannot be copied or kept.
-pub fn fetch(tools: &Tools, peer: &Replica, path: &RelPath, lost: &Loser) -> Result<Option<KeptAt>, Failure> {
-    let (Content::File { digest, .. }, Some(kept)) = (&lost.content, peer.kept()) else {
-        return Ok(None);
-    };
-    for version in Versions::of(&peer.db).with_digest(*digest)? {
-        let Some(root) = kept.batch(version.batch.as_bytes())? else {
-            continue;
-        };
-        let from = (&root, &version.place);
-        let found = staged(&tools.stage, path, Target::Taken, &lost.content, &lost.attributes, from);
-        let staged = match found {
-            Ok(Some(staged)) => staged,
-            Ok(None) | Err(Failure::Moved(_)) => continue,
-            Err(error) => return Err(error),
-        };
-        if let Some(flushed) = flush_all(vec![staged], 1).pop() {
-            return Ok(Some(tools.apply.keep(flushed?)?));
+            Ok(stage.other(path, content)?)
         }
     }
-    Ok(None)
 }

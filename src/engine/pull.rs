@@ -11,6 +11,7 @@ use crate::engine::error::EngineError;
 use crate::engine::frozen::Frozen;
 use crate::engine::note;
 use crate::engine::planned::{Moved, Planned};
+use crate::engine::prepare::Supply;
 use crate::engine::replica::Replica;
 use crate::engine::report::{Held, Observer, Report, Skipped};
 use crate::model::path::RelPath;
@@ -43,14 +44,14 @@ pub struct Taking<'a> {
     pub report: &'a mut Report,
 }
 
-/// Settles the rows of `peer` that wait at `me`.
+/// Settles the rows of the peer that wait at `me`; it has that label, and its contents come from `supply`.
 ///
 /// What holds after: each row that could be settled is recorded as applied and waits no more; each that could not is
 /// named in the report and waits on.
 ///
 /// # Errors
 /// A database refuses. What fails on one path is no error.
-pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), EngineError> {
+pub fn pull(me: &Replica, peer: &str, supply: &dyn Supply, taking: Taking<'_>) -> Result<(), EngineError> {
     let Taking { decider, limit, scope, only, observer, report } = taking;
     let frozen = Frozen::new(me, scope);
     let mut pull = Pull {
@@ -58,7 +59,7 @@ pub fn pull(me: &Replica, peer: &Replica, taking: Taking<'_>) -> Result<(), Engi
         decider,
         frozen,
         only,
-        crew: Crew::new(me, peer, observer, report),
+        crew: Crew::new(me, peer, supply, observer, report),
         ahead: BTreeMap::new(),
         planned: Vec::new(),
         bytes: 0,
@@ -186,7 +187,7 @@ impl Pull<'_> {
                 return self.flush_if_full();
             }
             Decision::Undecided => {
-                return note::undecided(self.me, self.crew.peer, path, theirs, self.crew.report);
+                return note::undecided(self.me, self.crew.by, path, theirs, self.crew.report);
             }
             Decision::Settle(settled) => settled,
         };

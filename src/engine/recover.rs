@@ -8,11 +8,12 @@ use crate::engine::replica::Replica;
 use crate::engine::tools::Tools;
 use crate::store::versions::Versions;
 
-/// Puts what a run that was stopped left in the stage where it belongs: displaced files into the version store (S9).
+/// Puts what a run that was stopped left in the stage where it belongs: displaced files into the version store (S9),
+/// listed there as displaced by `by`.
 ///
 /// # Errors
 /// The stage cannot be cleared, or the database refuses.
-pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
+pub fn recover(me: &Replica, by: &str) -> Result<(), EngineError> {
     let Some(tools) = Tools::of(me) else { return Ok(()) };
     let failed = |source| EngineError::Root { path: me.root.path().to_owned(), source };
     let recovered = tools.apply.recover().map_err(failed)?;
@@ -20,17 +21,17 @@ pub fn recover(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
         for found in recovered {
             if let Outcome::Kept(kept) = found.outcome {
                 let path = found.path.unwrap_or_else(|| kept.path.clone());
-                note::recovered(me, peer, &path, &kept)?;
+                note::recovered(me, by, &path, &kept)?;
             }
         }
         let is_new = Versions::of(&me.db).oldest(1)?.is_empty();
-        if is_new || me.db.was_unclean() { catalogue(me, peer) } else { Ok(()) }
+        if is_new || me.db.was_unclean() { catalogue(me, by) } else { Ok(()) }
     })
 }
 
 /// Adds to the catalogue what the version store has and the catalogue does not: after a stop between the two, or
 /// where the state was lost. What cannot be read stays in the store, unlisted.
-fn catalogue(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
+fn catalogue(me: &Replica, by: &str) -> Result<(), EngineError> {
     let Some(kept) = me.kept() else { return Ok(()) };
     let failed = |source| EngineError::Root { path: me.root.path().to_owned(), source };
     let versions = Versions::of(&me.db);
@@ -39,7 +40,7 @@ fn catalogue(me: &Replica, peer: &Replica) -> Result<(), EngineError> {
             let known = versions.at(&path, "")?;
             if !known.iter().any(|version| version.batch.as_bytes() == &batch[..] && version.place == path) {
                 let at = KeptAt { batch: batch.clone(), path: path.clone(), stat };
-                note::recovered(me, peer, &path, &at)?;
+                note::recovered(me, by, &path, &at)?;
             }
         }
     }

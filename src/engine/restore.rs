@@ -12,11 +12,12 @@ use crate::disk::kept::{Kept, KeptAt};
 use crate::disk::private::Private;
 use crate::disk::root::Root;
 use crate::disk::stage::{Stage, StageError, Target, flush_all};
+use crate::engine::bond::pair_database;
 use crate::engine::error::EngineError;
 use crate::engine::home::{Home, home, look_into};
 use crate::engine::note;
 use crate::engine::replica::run_name;
-use crate::engine::state::{database_id, database_path};
+use crate::engine::state::database_path;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::{Attributes, Stat, Timestamp};
 use crate::model::path::RelPath;
@@ -97,7 +98,7 @@ pub fn versions(state: &Path, path: &Path) -> Result<Listed, EngineError> {
         peers.extend(Meta::of(&db).get(meta::PEER_ROOT_PATH)?);
     }
     for peer in peers {
-        let path = database_path(state, database_id(&peer, &home.root));
+        let path = database_path(state, pair_database(&peer, &home.root));
         if !path.exists() || !peer.exists() {
             continue;
         }

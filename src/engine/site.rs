@@ -96,3 +96,13 @@ impl Site {
         EngineError::Private { path: self.path(), source }
     }
 }
+
+/// Returns the canonical path, also of a root that is not there if at least its parent is.
+#[must_use]
+pub fn canonical(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
+    path.canonicalize()
+        .or_else(|_missing| parent.canonicalize().map(|parent| parent.join(name)))
+        .unwrap_or_else(|_missing| path.to_owned())
+}

@@ -6,12 +6,12 @@ use std::path::Path;
 use crate::disk::clock;
 use crate::disk::private::{Private, names_in};
 use crate::disk::root::Root;
+use crate::engine::bond::Bond;
 use crate::engine::error::EngineError;
 use crate::engine::marker::{Id, Marker};
 use crate::engine::site::{Opening, Site};
-use crate::engine::state::{database_id, database_path, move_database, open_database};
+use crate::engine::state::{database_path, move_database, open_database};
 use crate::model::path::{PRIVATE_DIR, RelPath};
-use crate::rules::conflict::Side;
 use crate::store::db::{Database, Mode};
 use crate::store::meta::{self, Meta};
 
@@ -32,20 +32,19 @@ pub struct Standing {
     pub generation: u64,
 }
 
-/// Returns how `site` stands to the database of its pair with `other`.
+/// Returns how `site` stands to its database about `bond`.
 ///
 /// # Errors
 /// The root lost its marker, is another one, or is older than its database; the database cannot be used.
 pub fn standing(
     site: &Site,
-    other: &Site,
-    side: Side,
+    bond: Bond<'_>,
     opening: Opening<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Standing, EngineError> {
-    let database = database_id(site.root.path(), other.root.path());
+    let database = bond.database(site.root.path());
     let path = database_path(opening.state, database);
-    let past = if path.exists() { Past::Unknown } else { past(site, other, &path, opening)? };
+    let past = if path.exists() { Past::Unknown } else { past(site, bond, &path, opening)? };
     let mode = if opening.rehearsal { Mode::Rehearsal } else { Mode::Durable };
     let db = open_database(&path, mode, clock::now(), warn)?;
     let known = Meta::of(&db).get(meta::ROOT_ID)?;
@@ -56,7 +55,7 @@ pub fn standing(
         Some(known) => {
             let name = if let Past::Moved(old) = past { old } else { database };
             let known = Standing { root_id: Some(known), is_new: false, ..standing };
-            compare_ages(site, known, name, side, opening, warn)
+            compare_ages(site, known, name, bond, opening, warn)
         }
     }
 }
@@ -66,7 +65,7 @@ fn compare_ages(
     site: &Site,
     standing: Standing,
     name: Id,
-    side: Side,
+    bond: Bond<'_>,
     opening: Opening<'_>,
     warn: &mut dyn FnMut(String),
 ) -> Result<Standing, EngineError> {
@@ -88,8 +87,8 @@ fn compare_ages(
     let theirs = marker.generations.get(&name).copied().unwrap_or(0);
     let is_restored = theirs < ours && !(pending && theirs + 1 == ours);
     if is_restored && opening.force.is_none() {
-        let (label, other) = (side.label(), side.other().label());
-        return Err(EngineError::RootRestored { path: site.path(), label, other });
+        let side = bond.is_sided().then(|| bond.side());
+        return Err(EngineError::RootRestored { path: site.path(), side, database });
     }
     let rolled_back = theirs > ours;
     if rolled_back {
@@ -113,7 +112,7 @@ enum Past {
 }
 
 /// Looks for a database that knows `site` under another path; that of a root that moved is renamed to `path`.
-fn past(site: &Site, other: &Site, path: &Path, opening: Opening<'_>) -> Result<Past, EngineError> {
+fn past(site: &Site, bond: Bond<'_>, path: &Path, opening: Opening<'_>) -> Result<Past, EngineError> {
     let Some(marker) = &site.marker else {
         return Ok(Past::Unknown);
     };
@@ -136,9 +135,9 @@ fn past(site: &Site, other: &Site, path: &Path, opening: Opening<'_>) -> Result<
         if stands_at(&was, &site.root, marker) {
             return Ok(Past::Copied);
         }
-        let peer = known.get(meta::PEER_ROOT_ID)?;
+        let is_same = bond.is_of(known)?;
         drop(db);
-        if !opening.rehearsal && peer.is_some() && peer == other.marker.as_ref().map(|marker| marker.id) {
+        if !opening.rehearsal && is_same {
             // Opened and closed once, so that nothing of it is left outside the file itself.
             Database::open(&old, Mode::Durable).map(drop)?;
             move_database(&old, path)?;

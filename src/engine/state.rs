@@ -9,23 +9,11 @@ use data_encoding::HEXLOWER;
 use crate::disk::root::Root;
 use crate::engine::error::EngineError;
 use crate::engine::marker::Id;
-use crate::model::entry::Digest;
 use crate::model::metadata::Timestamp;
 use crate::model::path::RelPath;
 use crate::rules::scope::Scope;
 use crate::store::db::{Database, Mode};
 use crate::store::error::StoreError;
-
-/// Returns the name of the database of the root at `own` in its pair with `other`, both canonical.
-#[must_use]
-pub fn database_id(own: &Path, other: &Path) -> Id {
-    let digest = Digest::of(
-        &[b"csync replica\0", own.as_os_str().as_bytes(), b"\0", other.as_os_str().as_bytes()].concat(),
-    );
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest.0[..16]);
-    id
-}
 
 /// Returns where the database called `id` is.
 #[must_use]

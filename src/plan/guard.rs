@@ -1,5 +1,12 @@
 //! Stops a plan that looks like an accident: a root emptied, too many deletions at once.
 
+use std::collections::VecDeque;
+
+use crate::model::metadata::Timestamp;
+
+/// How long a deletion counts, in nanoseconds: ten minutes (S14).
+const WINDOW_NANOS: i128 = 600 * 1_000_000_000;
+
 /// How many deletions one run may make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Limit {
@@ -52,9 +59,50 @@ pub fn bound(toll: Toll, limit: Limit) -> u64 {
     }
 }
 
+/// The deletions of the last ten minutes, so that many small batches count as one.
+#[derive(Clone, Debug, Default)]
+pub struct Recent(VecDeque<(i64, u64)>);
+
+impl Recent {
+    /// Counts deletions made at `now`.
+    pub fn add(&mut self, now: Timestamp, count: u64) {
+        match self.0.back_mut() {
+            Some((secs, sum)) if *secs >= now.secs => *sum = sum.saturating_add(count),
+            Some(_) | None => self.0.push_back((now.secs, count)),
+        }
+    }
+
+    /// Returns how many count at `now`; older ones are forgotten. A clock that was set back forgets nothing.
+    pub fn count(&mut self, now: Timestamp) -> u64 {
+        let is_old = |secs: i64| now.nanos_since(Timestamp::new(secs, 0)) > WINDOW_NANOS;
+        while self.0.front().is_some_and(|(secs, _)| is_old(*secs)) {
+            self.0.pop_front();
+        }
+        self.0.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deletions_count_for_ten_minutes() {
+        let mut recent = Recent::default();
+        let at = |secs: i64| Timestamp::new(1_000_000 + secs, 5);
+        for (secs, count) in [(0, 3), (0, 4), (-60, 1), (300, 10)] {
+            recent.add(at(secs), count);
+        }
+        for (case, secs, expected) in [
+            ("at once", 300, 18),
+            ("set back", -3600, 18),
+            ("almost ten minutes", 599, 18),
+            ("the first are old", 601, 10),
+            ("all are old", 901, 0),
+        ] {
+            assert_eq!(recent.count(at(secs)), expected, "{case}");
+        }
+    }
 
     #[test]
     fn accidents_are_held_and_ordinary_work_passes() {

@@ -1,0 +1,224 @@
+//! A served folder: one root, open for as long as it is served, and what its owner says about it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::settings::{self, Folder, Mode, OwnerRule};
+use crate::disk::clock;
+use crate::disk::private::Private;
+use crate::disk::root::Root;
+use crate::engine::bond::Bond;
+use crate::engine::error::EngineError;
+use crate::engine::marker::Marker;
+use crate::engine::observe::{Sight, Watching, observe};
+use crate::engine::options::{FilterArg, Select};
+use crate::engine::recover::recover;
+use crate::engine::replica::{Replica, run_name};
+use crate::engine::selection::{self, SelectionError};
+use crate::engine::site::{Opening, Site, canonical};
+use crate::engine::standing::{is_empty, standing};
+use crate::engine::start::{random, start};
+use crate::engine::state::{database_path, sparing_state};
+use crate::model::key::PublicKey;
+use crate::plan::guard::{Limit, Recent, Toll, allows, empties_root};
+use crate::rules::scope::Scope;
+use crate::store::meta;
+
+/// Threads that list and read the root.
+const THREADS: usize = 2;
+/// Guests whose deletions are remembered.
+const GUESTS_MAX: usize = 4096;
+
+/// What the owner of a served folder says about it.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    /// The filter rules: what they leave out is neither shown nor touched.
+    pub scope: Arc<Scope>,
+    /// Whose the files are that others make.
+    pub owner: OwnerRule,
+    /// Who writes.
+    pub mode: Mode,
+    /// Whether this node is the primary, where only the primary writes.
+    pub is_primary: bool,
+    /// Set-id bits of files, devices and sockets are taken from others.
+    pub trust_root: bool,
+    /// What is replaced or deleted is kept as a version.
+    pub keep: bool,
+    /// How many deletions pass without a person's word.
+    pub hold_above: Limit,
+}
+
+impl HostSettings {
+    /// Returns what `folder` says for the member `node`.
+    ///
+    /// # Errors
+    /// A filter rule, or a file that one names, cannot be used.
+    pub fn of(folder: &Folder, node: &str) -> Result<Self, SelectionError> {
+        let filters = folder.filters.iter().map(|rule| FilterArg::Rule(OsString::from(rule))).collect();
+        let select = Select { filters, ..Select::default() };
+        Ok(Self {
+            scope: selection::scope(&select, false, &[])?,
+            owner: folder.owner.clone(),
+            mode: folder.mode.of(node).copied().unwrap_or(Mode::TwoWay),
+            is_primary: folder.members.first().is_none_or(|first| first == node),
+            trust_root: folder.trust_root,
+            keep: !folder.versions.keep.is_empty(),
+            hold_above: match folder.delete.hold_above {
+                None => Limit::Formula,
+                Some(settings::Bound::Count(count)) => Limit::Count(count),
+                Some(settings::Bound::Percent(percent)) => Limit::Percent(percent),
+            },
+        })
+    }
+}
+
+/// A served folder. Shared by all who are connected to it.
+#[derive(Debug)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// What its owner says.
+    pub settings: HostSettings,
+    /// The tree.
+    pub root: Arc<Root>,
+    replica: Mutex<Replica>,
+    /// What guests deleted lately.
+    deleted: Mutex<BTreeMap<PublicKey, Recent>>,
+}
+
+impl Host {
+    /// Opens the folder `name` at `path` and puts away what an earlier run left behind. `state` is the state
+    /// directory; `warn` is told what is unusual and no reason to stop.
+    ///
+    /// What holds after: the root is locked, its marker and database carry the next generation.
+    ///
+    /// # Errors
+    /// The root is missing, replaced, restored, without its marker or in use; the state cannot be read.
+    pub fn open(
+        name: &str,
+        path: &Path,
+        state: &Path,
+        settings: HostSettings,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Self, EngineError> {
+        let bond = Bond::Served(name);
+        let opening = Opening { state, rehearsal: false, force: None };
+        let mut site = Site::open(path, &database_path(state, bond.database(&canonical(path))), false)?;
+        let standing = standing(&site, bond, opening, warn)?;
+        let root_id = if let Some(known) = standing.root_id { known } else { random()? };
+        let describe = |meta: meta::Meta<'_>| meta.set(meta::FOLDER, &name.to_owned());
+        let replica = start(&mut site, bond.side(), standing, root_id, opening, describe)?;
+        recover(&replica, "unknown")?;
+        let root = Arc::clone(&replica.root);
+        let scope = sparing_state(&settings.scope, state, &[&root]);
+        Ok(Self {
+            name: name.to_owned(),
+            settings: HostSettings { scope, ..settings },
+            root,
+            replica: Mutex::new(replica),
+            deleted: Mutex::default(),
+        })
+    }
+
+    /// Returns the replica, for as long as nobody else has it.
+    pub fn replica(&self) -> MutexGuard<'_, Replica> {
+        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the index up to date with the tree, and begins a new batch of versions.
+    ///
+    /// # Errors
+    /// The root is not the one that was opened, or the index cannot be read or written.
+    pub fn observe(&self) -> Result<Sight, EngineError> {
+        let mut replica = self.replica();
+        self.check(&replica)?;
+        replica.batch = run_name(clock::now());
+        let watching = Watching {
+            scope: Arc::clone(&self.settings.scope),
+            checksum: false,
+            devices: self.settings.trust_root,
+            threads: THREADS,
+        };
+        let sight = observe(&replica, &watching)?;
+        if replica.no_deletes && sight.complete {
+            // What stands is recorded now: from here on absence means something again.
+            replica.meta().set(meta::NO_DELETES, &false)?;
+            replica.no_deletes = false;
+        }
+        Ok(sight)
+    }
+
+    /// Looks whether the root still stands where it was opened, with its marker.
+    ///
+    /// # Errors
+    /// It is gone, replaced, restored or has lost its marker: nothing may be inferred from it, and nothing written.
+    pub fn check(&self, replica: &Replica) -> Result<(), EngineError> {
+        let (path, database) = (self.root.path().to_owned(), replica.db.path().to_owned());
+        let root = match Root::open(&path) {
+            Ok(root) => root,
+            Err(error) if error.is_vanished() => return Err(EngineError::RootGone { path, database }),
+            Err(source) => return Err(EngineError::Root { path, source }),
+        };
+        if (root.dev(), root.ino()) != (self.root.dev(), self.root.ino()) {
+            return Err(EngineError::RootReplaced { path, database });
+        }
+        let private = Private::open_existing(&root)
+            .map_err(|source| EngineError::Private { path: path.clone(), source })?;
+        let text = match private.map(|private| private.read_marker()).transpose() {
+            Ok(text) => text.flatten(),
+            Err(source) => return Err(EngineError::Root { path, source }),
+        };
+        let Some(text) = text else {
+            let (empty, entries) = (is_empty(&root), replica.index().live_count());
+            return Err(EngineError::MarkerLost { path, empty, entries, database });
+        };
+        let marker =
+            Marker::parse(&text).map_err(|why| EngineError::BadMarker { path: path.clone(), why })?;
+        if marker.id != replica.root_id {
+            return Err(EngineError::RootReplaced { path, database });
+        }
+        if marker.generations.get(&replica.database).copied() != replica.meta().get(meta::GENERATION)? {
+            return Err(EngineError::RootRestored { path, side: None, database });
+        }
+        Ok(())
+    }
+
+    /// Whether `guest` may now delete so many entries of this folder (S14). `creates` says how many it made, and
+    /// `approved` that a person let it; an emptied root is held all the same.
+    #[must_use]
+    pub fn may_delete(
+        &self,
+        replica: &Replica,
+        guest: PublicKey,
+        deletes: u64,
+        creates: u64,
+        approved: bool,
+    ) -> bool {
+        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = deleted.get_mut(&guest).map_or(0, |recent| recent.count(clock::now()));
+        let of = replica.index().live_count().saturating_add(past);
+        let toll = Toll { deletes: deletes.saturating_add(past), of, creates };
+        let limit = if approved { Limit::Approved } else { self.settings.hold_above };
+        !empties_root(toll) && allows(toll, limit)
+    }
+
+    /// Counts what `guest` has deleted.
+    pub fn deleted(&self, guest: PublicKey, count: u64) {
+        let now = clock::now();
+        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        if deleted.len() >= GUESTS_MAX {
+            deleted.retain(|_, recent| recent.count(now) > 0);
+        }
+        deleted.entry(guest).or_default().add(now, count);
+    }
+
+    /// Ends the service of the folder; what waits is durable already.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn close(self) -> Result<(), EngineError> {
+        self.replica.into_inner().unwrap_or_else(PoisonError::into_inner).close()
+    }
+}
