@@ -98,8 +98,25 @@ pub mod store {
 
 /// Peers: who they are, what they say, and the wire.
 pub mod transport {
+    pub mod channel;
+    pub mod error;
+    pub mod frame;
     pub mod identity;
+    pub mod link;
     pub mod message;
+    pub mod quic;
+    mod runtime;
+    mod throttle;
+    mod tls;
+    mod tuning;
+    /// Messages as bytes and back. Decoding is the border: what passes it has been checked.
+    pub mod codec {
+        mod control;
+        pub mod error;
+        pub mod message;
+        mod reader;
+        mod writer;
+    }
 }
 
 /// Where deciding meets acting.

@@ -31,6 +31,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "bin"]),
     ("blake3", &["model", "delta", "disk"]),
+    ("bytes", &["transport"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("data_encoding", &["model", "store", "transport", "engine", "cli"]),

@@ -5,10 +5,16 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
 use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::signature::Ed25519KeyPair;
+use rustls::crypto::ring::sign::any_eddsa_type;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
 
 use crate::model::key::PublicKey;
+use crate::transport::tls::key_of;
 
 /// Name of the key's file in the state directory.
 pub const KEY_FILE: &str = "node.key";
@@ -61,17 +67,43 @@ pub enum IdentityError {
     Random,
 }
 
-/// A node's key pair.
+/// A node's key pair. The private half never leaves it.
 #[derive(Debug)]
-pub struct Identity(Ed25519KeyPair);
+pub struct Identity {
+    public: PublicKey,
+    tls: Arc<CertifiedKey>,
+}
 
 impl Identity {
     /// Returns the public half.
     ///
     /// # Errors
-    /// Never for an Ed25519 key, whose public half has 32 bytes.
+    /// Never: a key without a public half is not loaded.
     pub fn public(&self) -> Result<PublicKey, IdentityError> {
-        self.0.public_key().as_ref().try_into().map(PublicKey).map_err(|_length| IdentityError::Random)
+        Ok(self.public)
+    }
+
+    /// Returns the pair as TLS wants it: it signs handshakes, and shows the public half in place of a certificate.
+    pub(crate) fn tls(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Returns a new key that is stored nowhere.
+    ///
+    /// # Errors
+    /// The system gave no random bytes.
+    pub fn ephemeral() -> Result<Self, IdentityError> {
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+            .map_err(|_unspecified| IdentityError::Random)?;
+        Self::of(document.as_ref()).ok_or(IdentityError::Random)
+    }
+
+    fn of(document: &[u8]) -> Option<Self> {
+        let signer = any_eddsa_type(&PrivatePkcs8KeyDer::from(document)).ok()?;
+        let shown = signer.public_key()?;
+        let public = key_of(&shown)?;
+        let shown = CertificateDer::from(shown.to_vec());
+        Some(Self { public, tls: Arc::new(CertifiedKey::new(vec![shown], signer)) })
     }
 
     /// Returns the key in `state_dir`, checked for being this user's (`me`, the effective uid) alone.
@@ -100,7 +132,7 @@ impl Identity {
         }
         let mut document = Vec::new();
         file.take(KEY_BYTES_MAX + 1).read_to_end(&mut document).map_err(read)?;
-        Ed25519KeyPair::from_pkcs8(&document).map(Self).map_err(|_rejected| IdentityError::NoKey { path })
+        Self::of(&document).ok_or(IdentityError::NoKey { path })
     }
 
     /// Makes a key in `state_dir`, durable when this returns. Never replaces one.
@@ -124,9 +156,7 @@ impl Identity {
         file.write_all(document.as_ref()).map_err(failed("write"))?;
         file.sync_all().map_err(failed("flush"))?;
         File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(failed("flush"))?;
-        Ed25519KeyPair::from_pkcs8(document.as_ref())
-            .map(Self)
-            .map_err(|_rejected| IdentityError::NoKey { path })
+        Self::of(document.as_ref()).ok_or(IdentityError::NoKey { path })
     }
 }
 

@@ -1,0 +1,362 @@
+//! One stream of messages to a peer and back; every wait has an end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::transport::codec::message::{decode, encode};
+use crate::transport::error::WireError;
+use crate::transport::frame::{HEADER_BYTES, Header};
+use crate::transport::message::{Code, Message};
+use crate::transport::runtime;
+use crate::transport::throttle::Throttle;
+
+/// How long nothing may move while something is expected, unless said otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Fewer bytes than this within the patience are no progress: a peer that sends a byte a second holds nobody.
+const PROGRESS_BYTES: usize = 4 << 10;
+/// Read from the stream at a time.
+const READ_BYTES: usize = 64 << 10;
+/// What the in-memory pair holds before the sender waits.
+const PAIR_BYTES: usize = 256 << 10;
+
+/// What the streams of one connection share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The peer, for messages: its name or key, and its address.
+    pub(crate) peer: String,
+    patience: AtomicU64,
+    pub(crate) sending: Throttle,
+    pub(crate) receiving: Throttle,
+}
+
+impl Shared {
+    pub(crate) fn new(peer: String) -> Arc<Self> {
+        let shared = Self {
+            peer,
+            patience: AtomicU64::new(0),
+            sending: Throttle::default(),
+            receiving: Throttle::default(),
+        };
+        shared.set_patience(None);
+        Arc::new(shared)
+    }
+
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) {
+        let millis = u64::try_from(patience.unwrap_or(PATIENCE).as_millis()).unwrap_or(u64::MAX);
+        self.patience.store(millis.max(1), Ordering::Relaxed);
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Ordering::Relaxed))
+    }
+
+    /// Returns what the end of a connection means for whoever was talking on it.
+    pub(crate) fn lost(&self, error: &ConnectionError) -> WireError {
+        let peer = self.peer.clone();
+        match error {
+            ConnectionError::ApplicationClosed(close) => {
+                let code = Code::of(close.error_code.into_inner());
+                let text = String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
+                match code {
+                    Code::Denied => WireError::Denied { peer, text },
+                    Code::Version => WireError::Version { peer, why: text },
+                    code => WireError::Closed { peer, code, text },
+                }
+            }
+            ConnectionError::VersionMismatch => {
+                WireError::Version { peer, why: "another version of QUIC".to_owned() }
+            }
+            ConnectionError::LocallyClosed => WireError::ClosedHere { peer },
+            ConnectionError::TimedOut => WireError::Lost { peer, why: "it does not answer any more".to_owned() },
+            ConnectionError::Reset => WireError::Lost { peer, why: "it was restarted".to_owned() },
+            ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_)
+            | ConnectionError::CidsExhausted => WireError::Lost { peer, why: error.to_string() },
+        }
+    }
+
+    fn protocol(&self, what: impl ToString) -> WireError {
+        WireError::Protocol { peer: self.peer.clone(), what: what.to_string() }
+    }
+
+    fn timed_out(&self, doing: &'static str) -> WireError {
+        WireError::Timeout { peer: self.peer.clone(), doing, after: self.patience() }
+    }
+
+    fn dropped(&self, code: VarInt) -> WireError {
+        let text = "it dropped this stream".to_owned();
+        WireError::Closed { peer: self.peer.clone(), code: Code::of(code.into_inner()), text }
+    }
+
+    fn read_failed(&self, error: ReadError) -> WireError {
+        match error {
+            ReadError::ConnectionLost(error) => self.lost(&error),
+            ReadError::Reset(code) => self.dropped(code),
+            ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
+                WireError::ClosedHere { peer: self.peer.clone() }
+            }
+        }
+    }
+
+    fn write_failed(&self, error: WriteError) -> WireError {
+        match error {
+            WriteError::ConnectionLost(error) => self.lost(&error),
+            WriteError::Stopped(code) => self.dropped(code),
+            WriteError::ClosedStream | WriteError::ZeroRttRejected => {
+                WireError::ClosedHere { peer: self.peer.clone() }
+            }
+        }
+    }
+
+    pub(crate) fn no_runtime(source: io::Error) -> WireError {
+        WireError::Local { action: "start the threads of the network".to_owned(), source }
+    }
+}
+
+/// Where the bytes go and come from.
+#[derive(Debug)]
+enum Ends {
+    Quic { send: SendStream, recv: RecvStream },
+    Memory { send: WriteHalf<DuplexStream>, recv: ReadHalf<DuplexStream> },
+}
+
+/// One stream: messages in order, both ways. Dropping it before both sides finished tells the other side so.
+#[derive(Debug)]
+pub struct Channel {
+    ends: Ends,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    finished: bool,
+}
+
+impl Channel {
+    pub(crate) fn new(send: SendStream, recv: RecvStream, shared: Arc<Shared>) -> Self {
+        Self::over(Ends::Quic { send, recv }, shared)
+    }
+
+    fn over(ends: Ends, shared: Arc<Shared>) -> Self {
+        Self { ends, shared, inbox: Inbox::default(), finished: false }
+    }
+
+    /// Returns the two ends of a stream within this process. All messages pass the codec.
+    #[must_use]
+    pub fn pair() -> (Self, Self) {
+        let (left, right) = tokio::io::duplex(PAIR_BYTES);
+        let end = |stream, name: &str| {
+            let (recv, send) = tokio::io::split(stream);
+            Self::over(Ends::Memory { send, recv }, Shared::new(name.to_owned()))
+        };
+        (end(left, "the other end"), end(right, "the other end"))
+    }
+
+    /// Sets how long nothing may move on this channel's connection while something is expected; `None` for
+    /// [`PATIENCE`].
+    pub fn set_timeout(&self, patience: Option<Duration>) {
+        self.shared.set_patience(patience);
+    }
+
+    /// Returns the name of the peer for messages.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.shared.peer
+    }
+
+    /// Hands `message` over; it is on its way when this returns, not yet received.
+    ///
+    /// # Errors
+    /// The peer takes nothing for too long, it or the connection is gone, or the message is too long to be sent.
+    pub fn send(&mut self, message: &Message) -> Result<(), WireError> {
+        runtime::wait_for(self.send_soon(message)).map_err(Shared::no_runtime)?
+    }
+
+    /// Returns the next message.
+    ///
+    /// # Errors
+    /// None comes, or none that makes sense; the peer has finished; it or the connection is gone.
+    pub fn recv(&mut self) -> Result<Message, WireError> {
+        runtime::wait_for(self.recv_soon()).map_err(Shared::no_runtime)?
+    }
+
+    /// Returns the next message of a peer that may take its time, `None` once it has finished. Waits for the beginning
+    /// of a message for as long as the connection lives, which notices a lost peer within half a minute.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn wait(&mut self) -> Result<Option<Message>, WireError> {
+        runtime::wait_for(self.next(None)).map_err(Shared::no_runtime)?
+    }
+
+    /// Says that nothing more will be sent here. What was sent still arrives.
+    ///
+    /// # Errors
+    /// The peer has dropped the stream.
+    pub fn finish(&mut self) -> Result<(), WireError> {
+        self.finished = true;
+        match &mut self.ends {
+            Ends::Quic { send, .. } => {
+                send.finish().map_err(|_closed| WireError::ClosedHere { peer: self.shared.peer.clone() })
+            }
+            Ends::Memory { send, .. } => {
+                // Closing a pipe in memory does not wait for anything.
+                runtime::wait_for(send.shutdown())
+                    .and_then(|shut| shut)
+                    .map_err(|_gone| WireError::ClosedHere { peer: self.shared.peer.clone() })
+            }
+        }
+    }
+
+    pub(crate) async fn send_soon(&mut self, message: &Message) -> Result<(), WireError> {
+        let (kind, body) = encode(message);
+        let header = Header::build(kind, body.len()).map_err(|error| WireError::Unsayable {
+            peer: self.shared.peer.clone(),
+            what: error.to_string(),
+        })?;
+        let mut frame = Vec::with_capacity(HEADER_BYTES + body.len());
+        frame.extend_from_slice(&header);
+        frame.extend_from_slice(&body);
+        self.write(frame).await
+    }
+
+    async fn write(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
+        let shared = Arc::clone(&self.shared);
+        let late = |_elapsed| shared.timed_out("sending");
+        match &mut self.ends {
+            Ends::Memory { send, .. } => timeout(shared.patience(), send.write_all(&frame))
+                .await
+                .map_err(late)?
+                .map_err(|_gone| shared.dropped(VarInt::from_u32(0))),
+            Ends::Quic { send, .. } => {
+                let mut rest = Bytes::from(frame);
+                while !rest.is_empty() {
+                    let portion = rest.len().min(shared.sending.portion());
+                    shared.sending.pass(portion).await;
+                    let mut chunks = [rest.split_to(portion)];
+                    while !chunks[0].is_empty() {
+                        timeout(shared.patience(), send.write_chunks(&mut chunks))
+                            .await
+                            .map_err(late)?
+                            .map_err(|error| shared.write_failed(error))?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) async fn recv_soon(&mut self) -> Result<Message, WireError> {
+        let patience = self.shared.patience();
+        self.next(Some(patience)).await?.ok_or_else(|| WireError::Closed {
+            peer: self.shared.peer.clone(),
+            code: Code::Done,
+            text: "it has nothing more to say".to_owned(),
+        })
+    }
+
+    async fn next(&mut self, first: Option<Duration>) -> Result<Option<Message>, WireError> {
+        if !self.fill(HEADER_BYTES, first).await? {
+            return Ok(None);
+        }
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(self.inbox.peek(0, HEADER_BYTES));
+        let header = Header::parse(header).map_err(|error| self.shared.protocol(error))?;
+        self.fill(HEADER_BYTES + header.body, Some(self.shared.patience())).await?;
+        let message = decode(header.kind, self.inbox.peek(HEADER_BYTES, header.body));
+        self.inbox.start += HEADER_BYTES + header.body;
+        message.map(Some).map_err(|error| self.shared.protocol(error))
+    }
+
+    /// Reads until `wanted` bytes are in the inbox; `false` if the stream ended before the first of them.
+    async fn fill(&mut self, wanted: usize, patience: Option<Duration>) -> Result<bool, WireError> {
+        let mut until = patience.map(|patience| Instant::now() + patience);
+        let mut moved = 0;
+        while self.inbox.held() < wanted {
+            let read = self.ends.read(self.inbox.room(self.shared.receiving.portion()));
+            let count = match until {
+                Some(until) => {
+                    timeout_at(until, read).await.map_err(|_elapsed| self.shared.timed_out("waiting for it"))
+                }
+                None => Ok(read.await),
+            };
+            let Some(count) = count?.map_err(|error| self.shared.read_failed(error))? else {
+                if self.inbox.held() == 0 {
+                    return Ok(false);
+                }
+                return Err(self.shared.protocol("the stream ended within a frame"));
+            };
+            self.inbox.end += count;
+            self.shared.receiving.pass(count).await;
+            moved += count;
+            // Whoever has begun a frame must go on with it.
+            if until.is_none() || moved >= PROGRESS_BYTES {
+                moved = 0;
+                until = Some(Instant::now() + self.shared.patience());
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if let Ends::Quic { send, .. } = &mut self.ends
+            && !self.finished
+        {
+            // Without this the other side would take what it got for all there is. Fails if the stream is gone.
+            send.reset(VarInt::from_u32(u32::from(Code::Internal.number()))).ok();
+        }
+    }
+}
+
+impl Ends {
+    /// Returns how many bytes were read into `buffer`, `None` at the end.
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, ReadError> {
+        match self {
+            Self::Quic { recv, .. } => recv.read(buffer).await,
+            Self::Memory { recv, .. } => match recv.read(buffer).await {
+                Ok(0) | Err(_) => Ok(None),
+                Ok(count) => Ok(Some(count)),
+            },
+        }
+    }
+}
+
+/// Bytes that were read and not yet used. Grows with what arrives, never with what is announced.
+#[derive(Debug, Default)]
+struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    fn held(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Returns the `count` bytes after the first `skip` that are held.
+    fn peek(&self, skip: usize, count: usize) -> &[u8] {
+        &self.bytes[self.start + skip..self.start + skip + count]
+    }
+
+    /// Returns where to read to: at most `portion` bytes.
+    fn room(&mut self, portion: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < READ_BYTES && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.bytes.len() - self.end < READ_BYTES {
+            let size = (self.end + READ_BYTES).max(2 * self.end);
+            self.bytes.resize(size, 0);
+        }
+        let size = (self.bytes.len() - self.end).min(portion);
+        &mut self.bytes[self.end..self.end + size]
+    }
+}

@@ -1,0 +1,109 @@
+//! The messages of the first stream.
+
+use crate::model::version::{COUNTER_MAX, ReplicaId};
+use crate::transport::codec::error::CodecError;
+use crate::transport::codec::reader::Reader;
+use crate::transport::codec::writer::Writer;
+use crate::transport::message::{
+    Code, FolderInfo, Hello, Open, Opened, Refuse, Right, Settled, Welcome, Working,
+};
+
+/// Versions in one [`Hello`].
+const VERSIONS_MAX: usize = 64;
+
+pub(crate) fn write_hello(writer: &mut Writer, hello: &Hello) {
+    writer.array(2);
+    writer.list(&hello.versions, |writer, version| {
+        writer.uint(*version);
+    });
+    writer.text(&hello.agent);
+}
+
+pub(crate) fn read_hello(reader: &mut Reader<'_>) -> Result<Hello, CodecError> {
+    let mut fields = reader.fields("Hello")?;
+    let versions = fields
+        .need(reader, |reader| reader.list("versions", VERSIONS_MAX, |reader| reader.u16("a version")))?;
+    let agent = fields.need(reader, |reader| reader.text("the agent"))?;
+    fields.end(reader)?;
+    Ok(Hello { versions, agent })
+}
+
+pub(crate) fn write_welcome(writer: &mut Writer, welcome: &Welcome) {
+    writer.array(3).uint(welcome.version).text(&welcome.agent).text(&welcome.node);
+}
+
+pub(crate) fn read_welcome(reader: &mut Reader<'_>) -> Result<Welcome, CodecError> {
+    let mut fields = reader.fields("Welcome")?;
+    let version = fields.need(reader, |reader| reader.u16("the version"))?;
+    let agent = fields.need(reader, |reader| reader.text("the agent"))?;
+    let node = fields.need(reader, |reader| reader.text("the node"))?;
+    fields.end(reader)?;
+    Ok(Welcome { version, agent, node })
+}
+
+pub(crate) fn write_refuse(writer: &mut Writer, refuse: &Refuse) {
+    writer.array(2).uint(refuse.code.number()).text(&refuse.text);
+}
+
+pub(crate) fn read_refuse(reader: &mut Reader<'_>) -> Result<Refuse, CodecError> {
+    let mut fields = reader.fields("Refuse")?;
+    let code = fields.need(reader, |reader| reader.u64("a code")).map(Code::of)?;
+    let text = fields.need(reader, |reader| reader.text("the reason"))?;
+    fields.end(reader)?;
+    Ok(Refuse { code, text })
+}
+
+fn right_number(right: Right) -> u8 {
+    match right {
+        Right::Read => 0,
+        Right::Append => 1,
+        Right::Write => 2,
+    }
+}
+
+fn read_right(reader: &mut Reader<'_>) -> Result<Right, CodecError> {
+    match reader.u64("a right")? {
+        0 => Ok(Right::Read),
+        1 => Ok(Right::Append),
+        2 => Ok(Right::Write),
+        other => Err(CodecError::Range { what: "a right", value: other.into() }),
+    }
+}
+
+pub(crate) fn write_folder(writer: &mut Writer, folder: &FolderInfo) {
+    writer.array(4).text(&folder.name).text(&folder.mode).text(&folder.comment);
+    writer.uint(right_number(folder.right));
+}
+
+pub(crate) fn read_folder(reader: &mut Reader<'_>) -> Result<FolderInfo, CodecError> {
+    let mut fields = reader.fields("a folder")?;
+    let name = fields.need(reader, |reader| reader.text("a folder's name"))?;
+    let mode = fields.need(reader, |reader| reader.text("a folder's mode"))?;
+    let comment = fields.need(reader, |reader| reader.text("a folder's comment"))?;
+    let right = fields.need(reader, read_right)?;
+    fields.end(reader)?;
+    Ok(FolderInfo { name, mode, comment, right })
+}
+
+pub(crate) fn write_open(writer: &mut Writer, open: &Open) {
+    writer.array(2).text(&open.folder).uint(right_number(open.right));
+}
+
+pub(crate) fn read_open(reader: &mut Reader<'_>) -> Result<Open, CodecError> {
+    let mut fields = reader.fields("Open")?;
+    let folder = fields.need(reader, |reader| reader.text("a folder's name"))?;
+    let right = fields.need(reader, read_right)?;
+    fields.end(reader)?;
+    Ok(Open { folder, right })
+}
+
+pub(crate) fn write_working(writer: &mut Writer, working: Working) {
+    writer.array(1).uint(working.done);
+}
+
+pub(crate) fn read_working(reader: &mut Reader<'_>) -> Result<Working, CodecError> {
+    let mut fields = reader.fields("Working")?;
+    let done = fields.need(reader, |reader| reader.u64("what is done"))?;
+    fields.end(reader)?;
+    Ok(Working { done })
+}

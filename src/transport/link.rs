@@ -1,0 +1,155 @@
+//! A connection with one peer, either side of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError, Endpoint, VarInt};
+use tokio::time::{sleep, timeout};
+
+use crate::model::key::PublicKey;
+use crate::transport::channel::{Channel, PATIENCE, Shared};
+use crate::transport::error::WireError;
+use crate::transport::message::Code;
+use crate::transport::runtime;
+use crate::transport::tuning::connection_window;
+
+/// How long a goodbye may take to leave this machine.
+const GOODBYE: Duration = Duration::from_millis(250);
+
+/// UDP payload bytes of a connection, framing, acknowledgements and handshake included.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    /// To the peer.
+    pub sent: u64,
+    /// From the peer.
+    pub received: u64,
+}
+
+/// A connection. Streams of both sides may be used from many threads. Dropping the last handle closes it.
+pub struct Link {
+    connection: Connection,
+    /// Of a caller: the socket that is this connection's alone.
+    endpoint: Option<Endpoint>,
+    peer: PublicKey,
+    shared: Arc<Shared>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        connection: Connection,
+        endpoint: Option<Endpoint>,
+        peer: PublicKey,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { connection, endpoint, peer, shared }
+    }
+
+    /// Returns a new stream. The peer learns of it with the first message sent on it.
+    ///
+    /// # Errors
+    /// The connection is gone, or the peer lets no further stream be opened for too long.
+    pub fn channel(&self) -> Result<Channel, WireError> {
+        let open = async { timeout(PATIENCE, self.connection.open_bi()).await };
+        let (send, recv) = runtime::wait_for(open)
+            .map_err(Shared::no_runtime)?
+            .map_err(|_elapsed| WireError::Timeout {
+                peer: self.shared.peer.clone(),
+                doing: "opening a stream",
+                after: PATIENCE,
+            })?
+            .map_err(|error| self.shared.lost(&error))?;
+        Ok(Channel::new(send, recv, Arc::clone(&self.shared)))
+    }
+
+    /// Returns the next stream that the peer opened; `None` once it, or this side, has closed the connection as done.
+    ///
+    /// # Errors
+    /// The connection ended otherwise.
+    pub fn accept(&self) -> Result<Option<Channel>, WireError> {
+        match runtime::wait_for(self.connection.accept_bi()).map_err(Shared::no_runtime)? {
+            Ok((send, recv)) => Ok(Some(Channel::new(send, recv, Arc::clone(&self.shared)))),
+            Err(ConnectionError::LocallyClosed) => Ok(None),
+            Err(ConnectionError::ApplicationClosed(close))
+                if close.error_code == VarInt::from_u32(u32::from(Code::Done.number())) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.shared.lost(&error)),
+        }
+    }
+
+    /// Ends the connection and all its streams with `code`, which the peer learns. Returns when the goodbye has left.
+    pub fn close(&self, code: Code, text: &str) {
+        if self.connection.close_reason().is_some() {
+            return;
+        }
+        self.connection.close(VarInt::from_u32(u32::from(code.number())), text.as_bytes());
+        // No runtime: then there is no connection either.
+        runtime::wait_for(said_goodbye(&self.connection)).ok();
+    }
+
+    /// Whether the connection has ended, and why.
+    #[must_use]
+    pub fn ended(&self) -> Option<WireError> {
+        self.connection.close_reason().map(|error| self.shared.lost(&error))
+    }
+
+    /// Returns the key that the peer proved to have.
+    #[must_use]
+    pub fn peer(&self) -> PublicKey {
+        self.peer
+    }
+
+    /// Returns the peer's address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Returns what went over the wire so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let stats = self.connection.stats();
+        Traffic { sent: stats.udp_tx.bytes, received: stats.udp_rx.bytes }
+    }
+
+    /// Limits content and everything else on the streams to `rate` bytes per second each way; `None` for no limit.
+    pub fn set_rate(&self, rate: Option<u64>) {
+        self.connection.set_receive_window(connection_window(rate));
+        self.shared.sending.set(rate);
+        self.shared.receiving.set(rate);
+    }
+
+    /// Sets how long nothing may move while something is expected; `None` for [`PATIENCE`].
+    pub fn set_timeout(&self, patience: Option<Duration>) {
+        self.shared.set_patience(patience);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close(Code::Done, "");
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.close(VarInt::from_u32(0), b"");
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.shared.peer)
+    }
+}
+
+/// Waits until the close frame was handed to the kernel. Acknowledged it never is.
+pub(crate) async fn said_goodbye(connection: &Connection) {
+    let left = async {
+        while connection.stats().frame_tx.connection_close == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // If it does not leave, the peer notices by itself after the idle time.
+    timeout(GOODBYE, left).await.ok();
+}
