@@ -43,6 +43,7 @@ pub mod plan {
 /// The settings file as typed values.
 pub mod config {
     pub mod check;
+    pub mod file;
     pub mod folder;
     pub mod job;
     pub mod parse;
@@ -71,6 +72,7 @@ pub mod disk {
     pub mod process;
     pub mod recover;
     pub mod root;
+    pub mod socket;
     pub mod stage;
     pub mod user;
     pub mod walk;
@@ -168,6 +170,13 @@ pub mod engine {
         mod site;
         mod worker;
     }
+}
+
+/// The program that stays up: who may do what in which folder, sessions, the control socket.
+pub mod daemon {
+    pub mod control;
+    pub mod grants;
+    pub mod status;
 }
 
 /// The command line.

@@ -346,6 +346,26 @@ fn an_unsafe_key_is_refused_and_init_keeps_what_is_there() {
     }
 }
 
+/// B30.
+#[test]
+fn a_config_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    let config = home.at("csync.toml");
+    fs::write(&config, "node = \"web1\"\n").expect("the config");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).expect("chmod");
+    for (program, args, exit) in [
+        (CSYNC, &["config", "check"][..], 1),
+        (CSYNC, &["config", "show"], 1),
+        (CSYNCD, &["--check-config"], 78),
+    ] {
+        let output = home.run(program, args);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {told}");
+        assert!(told.contains("0666") && told.contains("chmod go-w"), "{args:?}: {told}");
+    }
+}
+
 /// B47.
 #[test]
 fn a_closed_standard_output_is_a_quiet_end() {

@@ -1,7 +1,7 @@
 //! `init`, `id`, `config check`, `config show`: this node's key and config.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::cli::failure::{Exit, Failure, Number};
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::config::check::{Here, Seen, check};
-use crate::config::parse::CONFIG_BYTES_MAX;
+use crate::config::file::{self, FileError};
 use crate::config::problem::Problem;
 use crate::config::settings::Config;
 use crate::config::values;
@@ -63,7 +63,7 @@ pub fn id(settings: &Settings, toml: bool, screen: &mut Screen) -> Result<Exit, 
     let identity = identity(settings)?;
     let key = identity.public().map_err(|error| key_failure(&error))?;
     if toml {
-        let configured = read(&settings.config).ok().and_then(|text| values_of(settings, &text, look).0.node);
+        let configured = read(settings).ok().and_then(|text| values_of(settings, &text, file::look).0.node);
         let name = configured.unwrap_or_else(host_name);
         tell(
             screen,
@@ -97,8 +97,8 @@ pub fn config_check(settings: &Settings, screen: &mut Screen) -> Result<Exit, Fa
 /// # Errors
 /// The config cannot be read, or has errors.
 pub fn config_show(settings: &Settings, screen: &mut Screen) -> Result<Exit, Failure> {
-    let text = read(&settings.config)?;
-    let (config, problems) = values_of(settings, &text, look);
+    let text = read(settings)?;
+    let (config, problems) = values_of(settings, &text, file::look);
     list(settings, &problems, screen);
     if problems.iter().any(|problem| !problem.warning) {
         return Err(Failure::usage(Number::Config, format!("{} has errors", settings.config.display()))
@@ -121,7 +121,7 @@ pub fn config_show(settings: &Settings, screen: &mut Screen) -> Result<Exit, Fai
 /// # Errors
 /// The config is missing, cannot be read, or has errors.
 pub fn config(settings: &Settings) -> Result<Config, Failure> {
-    let text = read(&settings.config)?;
+    let text = read(settings)?;
     let (config, problems) = values_of(settings, &text, |_root| Seen::Dir);
     match problems.iter().find(|problem| !problem.warning) {
         None => Ok(config),
@@ -145,8 +145,8 @@ pub fn identity(settings: &Settings) -> Result<Identity, Failure> {
 /// # Errors
 /// The config cannot be read.
 pub fn config_errors(settings: &Settings, screen: &mut Screen) -> Result<usize, Failure> {
-    let text = read(&settings.config)?;
-    let (_, problems) = values_of(settings, &text, look);
+    let text = read(settings)?;
+    let (_, problems) = values_of(settings, &text, file::look);
     list(settings, &problems, screen);
     Ok(problems.iter().filter(|problem| !problem.warning).count())
 }
@@ -163,38 +163,36 @@ fn values_of(settings: &Settings, text: &str, look: impl Fn(&Path) -> Seen) -> (
     check(text, Here { key, state_dir: &settings.state_dir }, look)
 }
 
-/// What stands at a root of the config.
-fn look(path: &Path) -> Seen {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Seen::Dir,
-        Ok(metadata) if metadata.is_symlink() => {
-            Seen::Symlink(fs::canonicalize(path).or_else(|_dangling| fs::read_link(path)).unwrap_or_default())
-        }
-        Ok(_) => Seen::Other,
-        Err(error) => Seen::Missing(error.to_string()),
-    }
+/// Returns the text of the config.
+fn read(settings: &Settings) -> Result<String, Failure> {
+    file::read(&settings.config, settings.uid).map_err(|error| config_failure(&error))
 }
 
-/// Returns the text of the config.
-fn read(path: &Path) -> Result<String, Failure> {
-    let shown = path.display().to_string();
-    let limit = u64::try_from(CONFIG_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    match fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Failure::usage(Number::ConfigMissing, format!("there is no config {shown}"))
-                .fix("csync init makes one; --config FILE or CSYNC_CONFIG names another"));
+/// Returns the failure for a config that cannot be read.
+#[must_use]
+pub fn config_failure(error: &FileError) -> Failure {
+    let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    let (exit, number, fix) = match error {
+        FileError::Missing(_) => {
+            let fix = "csync init makes one; --config FILE or CSYNC_CONFIG names another".to_owned();
+            (Exit::Usage, Number::ConfigMissing, fix)
         }
-        Err(error) => return Err(io_failure("read the config", &shown, &error)),
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid =
-            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-        let (line, column) = crate::config::problem::place(&valid, valid.len());
-        Failure::usage(Number::Config, format!("{shown}:{line}:{column}: the config is not UTF-8"))
-            .fix("save it as UTF-8")
-    })
+        FileError::Io { .. } => (
+            Exit::LocalIo,
+            Number::Settings,
+            "check its rights and the disk, or name another place".to_owned(),
+        ),
+        FileError::Writable { what, .. } => (
+            Exit::Usage,
+            Number::Settings,
+            format!("chmod go-w {}, and look at what the config says", what.display()),
+        ),
+        FileError::Foreign { what, me, .. } => {
+            (Exit::Usage, Number::Settings, format!("chown {me} {}, or name another config", what.display()))
+        }
+        FileError::NotText { .. } => (Exit::Usage, Number::Config, "save it as UTF-8".to_owned()),
+    };
+    Failure::new(exit, number, format!("{error}{cause}")).fix(fix)
 }
 
 fn create(path: &Path, text: &str) -> io::Result<()> {
@@ -248,7 +246,9 @@ fn io_failure(action: &str, object: &str, error: &io::Error) -> Failure {
     .fix("check its rights and the disk, or name another place")
 }
 
-fn key_failure(error: &IdentityError) -> Failure {
+/// Returns the failure for a key that cannot be used.
+#[must_use]
+pub fn key_failure(error: &IdentityError) -> Failure {
     let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     let (exit, fix) = match error {
         IdentityError::Missing(_) => (Exit::Usage, "csync init makes one".to_owned()),

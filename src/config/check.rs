@@ -34,7 +34,7 @@ pub struct Here<'a> {
 /// `look` says what stands at a path of this machine; a pure caller answers [`Seen::Dir`].
 pub fn check(text: &str, here: Here<'_>, look: impl Fn(&Path) -> Seen) -> (Config, Vec<Problem>) {
     let mut parsed = parse(text);
-    let node = own_name(&mut parsed, here.key);
+    let node = here.key.map_or_else(|| parsed.config.node.clone(), |key| parsed.config.own_name(key));
     keys(&mut parsed, here.key, node.as_deref());
     members(&mut parsed);
     let roots = roots(&parsed, node.as_deref());
@@ -52,13 +52,6 @@ pub fn check(text: &str, here: Here<'_>, look: impl Fn(&Path) -> Seen) -> (Confi
             .error(&span, format!("the root {} of folder {} {what}", root.path.display(), root.folder));
     }
     (parsed.config, parsed.problems.finish())
-}
-
-/// The name of this node: as configured, else by its key.
-fn own_name(parsed: &mut Parsed<'_>, key: Option<PublicKey>) -> Option<String> {
-    let config = &parsed.config;
-    let by_key = || config.peers.iter().find(|(_, peer)| Some(peer.key) == key).map(|(name, _)| name.clone());
-    config.node.clone().or_else(by_key)
 }
 
 fn keys(parsed: &mut Parsed<'_>, own: Option<PublicKey>, node: Option<&str>) {

@@ -27,6 +27,15 @@ pub struct Config {
     pub jobs: BTreeMap<String, Job>,
 }
 
+impl Config {
+    /// Returns the name of the node that has `key`: as configured, else that of the peer with this key.
+    #[must_use]
+    pub fn own_name(&self, key: PublicKey) -> Option<String> {
+        let by_key = || self.peers.iter().find(|(_, peer)| peer.key == key).map(|(name, _)| name.clone());
+        self.node.clone().or_else(by_key)
+    }
+}
+
 /// A host and a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
@@ -239,7 +248,7 @@ pub struct Folder {
     pub comment: Option<String>,
     /// Rights of others than members, by node name or `*`.
     pub allow: BTreeMap<String, Right>,
-    /// Where others may come from; empty: anywhere.
+    /// Where anybody, members too, may come from; empty: anywhere.
     pub hosts: Vec<Network>,
     /// Bounds.
     pub limits: Limits,
