@@ -309,7 +309,11 @@ pub enum Act {
         which: Carried,
     },
     /// Nothing shall stand there.
-    Remove,
+    Remove {
+        /// Where the same content stands now, if it was only given another name: then it does not count for the guard,
+        /// if that is so.
+        moved_to: Option<RelPath>,
+    },
 }
 
 /// Which attributes of an entry are meant.
