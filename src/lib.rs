@@ -60,6 +60,7 @@ pub mod disk {
     pub mod attributes;
     pub mod clock;
     pub mod copy;
+    pub mod draft;
     pub mod error;
     pub mod exchange;
     pub mod hash;

@@ -1,5 +1,6 @@
 //! Bytes from a source into a new file, hashed on the way.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt as _;
@@ -22,33 +23,38 @@ pub(crate) enum CopyError {
 }
 
 /// The new file with what was written so far.
-struct Sink<'a> {
-    to: &'a File,
-    at: u64,
+#[derive(Debug)]
+pub(crate) struct Sink<F> {
+    /// The file.
+    pub(crate) to: F,
+    /// Bytes so far.
+    pub(crate) at: u64,
     hasher: blake3::Hasher,
 }
 
-impl<'a> Sink<'a> {
-    fn new(to: &'a File) -> Self {
+impl<F: Borrow<File>> Sink<F> {
+    pub(crate) fn new(to: F) -> Self {
         Self { to, at: 0, hasher: blake3::Hasher::new() }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
-        self.to.write_all_at(bytes, self.at).map_err(|error| CopyError::Write(errno(&error)))?;
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
+        let to = self.to.borrow();
+        to.write_all_at(bytes, self.at).map_err(|error| CopyError::Write(errno(&error)))?;
         self.pass_over(bytes)?;
         pass(Point::StageWrite);
         Ok(())
     }
 
-    /// Leaves room for `bytes`, which are zeros.
-    fn pass_over(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
+    /// Goes on behind `bytes`, which stand there already, be it as a hole.
+    pub(crate) fn pass_over(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
         self.hasher.update(bytes);
         let len = u64::try_from(bytes.len()).ok();
         self.at = len.and_then(|len| self.at.checked_add(len)).ok_or(CopyError::Write(Errno::FBIG))?;
         Ok(())
     }
 
-    fn finish(self) -> (Digest, u64) {
+    /// Returns the digest of the bytes so far and their number.
+    pub(crate) fn sum(&self) -> (Digest, u64) {
         (Digest(*self.hasher.finalize().as_bytes()), self.at)
     }
 }
@@ -71,7 +77,7 @@ pub(crate) fn copy_stream(
     loop {
         let count = read_full(&mut buffer, |rest, _| from.read(rest))?;
         if count == 0 {
-            return Ok(sink.finish());
+            return Ok(sink.sum());
         }
         sink.write(&buffer[..count])?;
     }
@@ -118,11 +124,11 @@ pub(crate) fn copy_file(
         hole = next_hole(from, data, size);
     }
     to.set_len(sink.at).map_err(|error| CopyError::Write(errno(&error)))?;
-    Ok(sink.finish())
+    Ok(sink.sum())
 }
 
 /// Copies up to the offset `end`. Returns `false` if the source ended before.
-fn copy_range(from: &File, end: u64, sink: &mut Sink<'_>, buffer: &mut [u8]) -> Result<bool, CopyError> {
+fn copy_range(from: &File, end: u64, sink: &mut Sink<&File>, buffer: &mut [u8]) -> Result<bool, CopyError> {
     while sink.at < end {
         let left = usize::try_from(end - sink.at).unwrap_or(buffer.len()).min(buffer.len());
         let start = sink.at;
@@ -150,7 +156,7 @@ fn next_data(from: &File, at: u64, size: u64) -> u64 {
 }
 
 /// Takes room for `size` bytes, where the file system can do so ahead of the writes.
-fn reserve(to: &File, size: u64) -> Result<(), CopyError> {
+pub(crate) fn reserve(to: &File, size: u64) -> Result<(), CopyError> {
     if size < u64::try_from(PIECE_BYTES).unwrap_or(u64::MAX) {
         return Ok(());
     }
@@ -161,7 +167,7 @@ fn reserve(to: &File, size: u64) -> Result<(), CopyError> {
 }
 
 /// Reads until `buffer` is full or the source ends. `read` is given the rest of the buffer and the count so far.
-fn read_full(
+pub(crate) fn read_full(
     buffer: &mut [u8],
     mut read: impl FnMut(&mut [u8], u64) -> std::io::Result<usize>,
 ) -> Result<usize, CopyError> {
@@ -183,6 +189,6 @@ fn buffer_for(size: Option<u64>) -> Vec<u8> {
     vec![0; size.saturating_add(1).clamp(4096, PIECE_BYTES)]
 }
 
-fn errno(error: &std::io::Error) -> Errno {
+pub(crate) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -258,25 +258,43 @@ impl Blank {
         copied: Result<(Digest, u64), CopyError>,
         expect: Option<(Digest, u64)>,
     ) -> Result<Staged, StageError> {
-        let mut staged = self.staged;
-        let path = staged.target.clone();
-        let (digest, size) = match copied {
-            Ok(copied) => copied,
-            Err(CopyError::Read(source)) => return Err(StageError::Source { path, source }),
-            Err(CopyError::Write(source)) => {
-                return Err(DiskError::call(Doing::Write, &path, source).into());
-            }
-        };
-        pass(Point::VerifyDigest);
-        if let Some((expected, expected_size)) = expect.filter(|expect| *expect != (digest, size)) {
-            return Err(StageError::Mismatch { path, expected, expected_size, found: digest, size });
+        let sum = copied.map_err(|error| StageError::of(error, &self.staged.target))?;
+        self.staged.filled(self.file, sum, expect)
+    }
+
+    /// Returns the entry without content, its empty file, and whether sharing may work there.
+    pub(crate) fn into_parts(self) -> (Staged, File, bool) {
+        (self.staged, self.file, self.means.clone.load(Ordering::Relaxed))
+    }
+}
+
+impl StageError {
+    /// Returns what `error` means for the content of `path`.
+    pub(crate) fn of(error: CopyError, path: &RelPath) -> Self {
+        match error {
+            CopyError::Read(source) => Self::Source { path: path.clone(), source },
+            CopyError::Write(source) => DiskError::call(Doing::Write, path, source).into(),
         }
-        (staged.digest, staged.size, staged.file) = (digest, size, Some(self.file));
-        Ok(staged)
     }
 }
 
 impl Staged {
+    /// Returns the entry with its whole content, which has this digest and size and lies in `file`.
+    pub(crate) fn filled(
+        mut self,
+        file: File,
+        (digest, size): (Digest, u64),
+        expect: Option<(Digest, u64)>,
+    ) -> Result<Self, StageError> {
+        pass(Point::VerifyDigest);
+        if let Some((expected, expected_size)) = expect.filter(|expect| *expect != (digest, size)) {
+            let path = self.target.clone();
+            return Err(StageError::Mismatch { path, expected, expected_size, found: digest, size });
+        }
+        (self.digest, self.size, self.file) = (digest, size, Some(file));
+        Ok(self)
+    }
+
     /// Returns the path for which this was made.
     #[must_use]
     pub fn target(&self) -> &RelPath {

@@ -1,0 +1,146 @@
+//! A staged file that grows from its first byte to its last, from several sources.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use crate::disk::copy::{CopyError, Sink, errno, read_full, reserve};
+use crate::disk::hash::PIECE_BYTES;
+use crate::disk::stage::{Blank, StageError, Staged};
+use crate::model::entry::Digest;
+
+/// A file on its way to a known digest and size. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Draft {
+    staged: Staged,
+    sink: Sink<File>,
+    /// What is still to be written: whole pieces are, so that the hash runs wide.
+    pending: Vec<u8>,
+    expected: (Digest, u64),
+    /// Whether the file began as a clone of what is copied from.
+    is_shared: bool,
+}
+
+impl Draft {
+    /// Returns `blank` ready for the first byte of a content with this digest and size.
+    ///
+    /// The room is taken first, so that a full disk is known before the work. Where the file system can, the file
+    /// begins as a clone of `basis` instead, and what is then copied from there to the same offset stays shared.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn begin(
+        blank: Blank,
+        digest: Digest,
+        size: u64,
+        basis: Option<&File>,
+    ) -> Result<Self, StageError> {
+        let (staged, file, may_share) = blank.into_parts();
+        let is_shared = may_share && basis.is_some_and(|basis| rustix::fs::ioctl_ficlone(&file, basis).is_ok());
+        if !is_shared {
+            reserve(&file, size).map_err(|error| StageError::of(error, staged.target()))?;
+        }
+        let sink = Sink::new(file);
+        Ok(Self { staged, sink, pending: Vec::new(), expected: (digest, size), is_shared })
+    }
+
+    /// Returns how many bytes are still to come.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        self.expected.1.saturating_sub(self.sink.at.saturating_add(pending))
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// They are more than are missing ([`StageError::Mismatch`]), or cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StageError> {
+        self.admit(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(PIECE_BYTES - self.pending.len()));
+            self.pending.extend_from_slice(now);
+            self.flush_full()?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Appends `length` bytes of the basis from `offset`.
+    ///
+    /// # Errors
+    /// They are more than are missing, the basis ends before or cannot be read, or they cannot be written.
+    pub fn copy(&mut self, basis: &File, offset: u64, length: u64) -> Result<(), StageError> {
+        self.admit(length)?;
+        let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        let stays = self.is_shared && self.sink.at.checked_add(pending) == Some(offset);
+        if stays {
+            self.flush()?;
+        }
+        let mut done = 0;
+        while done < length {
+            let start = self.pending.len();
+            let left = usize::try_from(length - done).unwrap_or(PIECE_BYTES).min(PIECE_BYTES - start);
+            self.pending.resize(start + left, 0);
+            // What lies in the file is what counts, so a shared part is read from there.
+            let from = if stays { &self.sink.to } else { basis };
+            let count =
+                read_full(&mut self.pending[start..], |rest, at| from.read_at(rest, offset + done + at))
+                    .map_err(|error| StageError::of(error, self.staged.target()))?;
+            if count < left {
+                let source = std::io::ErrorKind::UnexpectedEof.into();
+                return Err(StageError::of(CopyError::Read(source), self.staged.target()));
+            }
+            done += u64::try_from(count).unwrap_or(u64::MAX);
+            if stays {
+                let passed = self.sink.pass_over(&self.pending);
+                passed.map_err(|error| StageError::of(error, self.staged.target()))?;
+                self.pending.clear();
+            } else {
+                self.flush_full()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the whole file.
+    ///
+    /// # Errors
+    /// It is not the content that was expected, or cannot be written. It is gone then.
+    pub fn finish(mut self) -> Result<Staged, StageError> {
+        self.flush()?;
+        let size = self.sink.at;
+        let cut = self.sink.to.set_len(size).map_err(|error| CopyError::Write(errno(&error)));
+        cut.map_err(|error| StageError::of(error, self.staged.target()))?;
+        let sum = self.sink.sum();
+        self.staged.filled(self.sink.to, sum, Some(self.expected))
+    }
+
+    /// Refuses what would make the file longer than expected.
+    fn admit(&self, more: u64) -> Result<(), StageError> {
+        if more <= self.missing() {
+            return Ok(());
+        }
+        let (found, at) = self.sink.sum();
+        let (expected, expected_size) = self.expected;
+        let path = self.staged.target().clone();
+        let size = at.saturating_add(u64::try_from(self.pending.len()).unwrap_or(u64::MAX)).saturating_add(more);
+        Err(StageError::Mismatch { path, expected, expected_size, found, size })
+    }
+
+    fn flush_full(&mut self) -> Result<(), StageError> {
+        if self.pending.len() < PIECE_BYTES { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), StageError> {
+        if !self.pending.is_empty() {
+            let written = self.sink.write(&self.pending);
+            written.map_err(|error| StageError::of(error, self.staged.target()))?;
+            self.pending.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
