@@ -44,19 +44,20 @@ pub enum Message {
     Whole(Vec<u32>),
     /// Taker: what is this file made of?
     Outline(u32),
-    /// Giver: the groups of chunks of a file.
-    Groups(Vec<Group>),
+    /// Giver: the groups of chunks of a file, encoded by `delta::outline`. While it reads the file for them, it may say
+    /// that it is [`Message::Working`].
+    Groups(Vec<u8>),
     /// Taker: which chunks are in these groups?
     Expand(Expand),
-    /// Giver: their chunks, group after group.
-    Chunks(Vec<ChunkInfo>),
+    /// Giver: their chunks, group after group, encoded by `delta::chunk`.
+    Chunks(Vec<u8>),
     /// Taker: these ranges, as operations on what it has.
     Parts(Parts),
     /// Giver: bytes of the answer to [`Message::Whole`] or [`Message::Parts`].
     Block(Block),
     /// Giver: the answer is complete.
     BlocksEnd,
-    /// Giver: this content is not to be had as it was offered.
+    /// Giver: this content is not to be had as it was offered. Also at the end of blocks, which are void then.
     Absent(Absent),
     /// Taker: nothing more is wanted on this stream.
     End,
@@ -353,26 +354,6 @@ pub enum StepResult {
     },
     /// It was not done.
     Refused(Refuse),
-}
-
-/// A group of chunks: about 64 of them, about a MiB.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Group {
-    /// Names the sequence of its chunks.
-    pub digest: [u8; 16],
-    /// Bytes.
-    pub length: u64,
-    /// Chunks.
-    pub chunks: u32,
-}
-
-/// A chunk of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ChunkInfo {
-    /// Names its bytes.
-    pub digest: [u8; 16],
-    /// Bytes.
-    pub length: u32,
 }
 
 /// Asks for the chunks of groups.
