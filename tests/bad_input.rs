@@ -171,6 +171,12 @@ fn configs() -> Vec<(&'static str, String, Vec<&'static str>)> {
             peer("web1", 1) + &folder("@/one", "members = [\"web\"]"),
             vec!["6:12", "web1"],
         ),
+        (
+            "grant for nobody",
+            peer("web1", 1) + &folder("@/one", "allow = { wbe1 = \"read\", \"*\" = \"read\" }"),
+            vec!["6:11", "wbe1 in allow of folder f is no peer", "did you mean \"web1\""],
+        ),
+        ("mode of nobody", folder("@/one", "mode = { a = \"send\" }"), vec!["3:10", "a in mode", "[peer.a]"]),
         ("wrong type", "node = 3".into(), vec!["1:8", "text in quotes"]),
         (
             "bad mode",

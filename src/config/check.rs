@@ -76,18 +76,28 @@ fn keys(parsed: &mut Parsed<'_>, own: Option<PublicKey>, node: Option<&str>) {
     }
 }
 
+/// Whatever names a node must name a peer, or this node.
 fn members(parsed: &mut Parsed<'_>) {
-    let peers: Vec<&str> = parsed.config.peers.keys().map(String::as_str).collect();
-    for ((folder, member), span) in &parsed.places.members {
-        let own = parsed.config.node.as_deref() == Some(member.as_str());
-        if own || peers.contains(&member.as_str()) {
+    let config = &parsed.config;
+    let peers: Vec<&str> = config.peers.keys().map(String::as_str).collect();
+    let places = &parsed.places;
+    let members = places
+        .members
+        .iter()
+        .map(|((folder, member), span)| (format!("member {member} of folder {folder}"), member, span));
+    let named = places
+        .named
+        .iter()
+        .map(|((folder, key, node), span)| (format!("{node} in {key} of folder {folder}"), node, span));
+    for (what, node, span) in members.chain(named) {
+        if config.node.as_ref() == Some(node) || peers.contains(&node.as_str()) {
             continue;
         }
-        let hint = match nearest(member, &peers) {
+        let hint = match nearest(node, &peers) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("add [peer.{member}]"),
+            None => format!("add [peer.{node}]"),
         };
-        parsed.problems.error(span, format!("member {member} of folder {folder} is no peer; {hint}"));
+        parsed.problems.error(span, format!("{what} is no peer; {hint}"));
     }
 }
 

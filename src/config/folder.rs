@@ -43,6 +43,12 @@ pub fn folder(
         places.members.insert((name.to_owned(), member.text.to_owned()), member.span);
         members.push(member.text.to_owned());
     }
+    for key in ["path", "mode", "allow"] {
+        let nodes = get(table, key).and_then(|value| value.get_ref().as_table());
+        for (node, _) in nodes.into_iter().flatten().filter(|(node, _)| node.get_ref() != "*") {
+            places.named.insert((name.to_owned(), key, node.get_ref().to_string()), node.span());
+        }
+    }
     let path = roots(reader, name, span, get(table, "path"), places);
     let parsed_or =
         |reader: &mut Reader<'_>, key: &str| get(table, key).map(|value| (value, reader.text(value)));

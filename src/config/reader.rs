@@ -29,6 +29,8 @@ pub struct Places {
     pub keys: BTreeMap<String, Range<usize>>,
     /// Members of folders, by folder and member.
     pub members: BTreeMap<(String, String), Range<usize>>,
+    /// Nodes that `path`, `mode` and `allow` of folders name, by folder, key and node.
+    pub named: BTreeMap<(String, &'static str, String), Range<usize>>,
     /// Roots of folders, by folder and member (`*`: the others).
     pub roots: BTreeMap<(String, String), Range<usize>>,
 }
