@@ -196,6 +196,7 @@ pub mod cli {
     pub mod pair;
     pub mod peer;
     pub mod refused;
+    pub mod remote;
     pub mod render;
     pub mod settings;
     pub mod signal;
@@ -203,4 +204,5 @@ pub mod cli {
     pub mod sync;
     pub mod transfer;
     pub mod version;
+    pub mod wire;
 }

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 
 use crate::cli::args::{Invocation, Stop, Verb, parse};
 use crate::cli::conflict;
-use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::failure::{Exit, Failure, output_failure};
 use crate::cli::grammar::command;
 use crate::cli::node;
 use crate::cli::pair;
-use crate::cli::peer;
+use crate::cli::remote;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::signal::end_on_signal;
@@ -49,10 +49,7 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
     }
     let settings = Settings::find(config, state_dir)?;
     match verb {
-        Verb::Folders { host, listing: _ } => {
-            let peer = peer::find(&host, &node::config(&settings)?)?;
-            Err(Failure::usage(Number::Later, format!("{} comes in a later version", peer.name)))
-        }
+        Verb::Folders { host, listing } => remote::folders(&host, listing, &settings),
         Verb::Transfer(operands) => transfer::run(&operands, &settings),
         Verb::Sync(operands) => sync::run(&operands, &settings),
         Verb::Diff(operands) => pair::diff(&operands, &settings),

@@ -1,4 +1,4 @@
-//! Listings of conflicts, versions and differences: a table for people, or one JSON object.
+//! Listings of conflicts, versions, differences and folders: a table for people, or one JSON object.
 
 use jiff::Timestamp as Moment;
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use crate::cli::summary::{SCHEMA, size};
 use crate::model::entry::Digest;
 use crate::model::metadata::Timestamp;
 use crate::model::path::{RelPath, escape};
+use crate::transport::message::{FolderInfo, Right};
 
 /// One side of a conflict.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -167,6 +168,44 @@ pub fn versions_table(rows: &[VersionRow], name: impl Fn(&[u8]) -> Vec<u8>) -> V
     table(&cells)
 }
 
+/// Returns the JSON object of the folders of a node.
+#[must_use]
+pub fn folders_json(node: &str, folders: &[FolderInfo]) -> Value {
+    let folders: Vec<Value> = folders
+        .iter()
+        .map(|folder| {
+            json!({
+                "name": escape(folder.name.as_bytes()),
+                "mode": escape(folder.mode.as_bytes()),
+                "right": right(folder.right),
+                "comment": escape(folder.comment.as_bytes()),
+            })
+        })
+        .collect();
+    json!({ "schema": SCHEMA, "node": escape(node.as_bytes()), "folders": folders })
+}
+
+/// Returns the table of the folders of a node.
+#[must_use]
+pub fn folders_table(folders: &[FolderInfo]) -> Vec<u8> {
+    let cell = |text: &str| escape(text.as_bytes()).into_bytes();
+    let mut cells = vec![["FOLDER", "MODE", "RIGHT", "COMMENT"].map(cell)];
+    cells.extend(
+        folders.iter().map(|folder| {
+            [folder.name.as_str(), &folder.mode, right(folder.right), &folder.comment].map(cell)
+        }),
+    );
+    table(&cells)
+}
+
+fn right(right: Right) -> &'static str {
+    match right {
+        Right::Read => "read",
+        Right::Append => "append",
+        Right::Write => "write",
+    }
+}
+
 /// Left-aligned columns, two spaces apart, the last one ragged. Widths count characters.
 fn table<const N: usize>(rows: &[[Vec<u8>; N]]) -> Vec<u8> {
     let width = |cell: &[u8]| String::from_utf8_lossy(cell).chars().count();
@@ -248,6 +287,22 @@ mod tests {
         assert_eq!(versions["versions"][0]["replaced"], "2023-11-14T22:13:20.000000005Z");
         let row = DifferenceRow { path: RelPath::new(b"a").unwrap(), item: "*deleting".to_owned() };
         assert_eq!(differences_json(&[row])["entries"][0]["item"], "*deleting");
+    }
+
+    #[test]
+    fn folders_of_a_node_cannot_forge_lines() {
+        let folder = FolderInfo {
+            name: "pub".to_owned(),
+            mode: "send".to_owned(),
+            comment: "a\nb\u{1b}[2J".to_owned(),
+            right: Right::Read,
+        };
+        let text = String::from_utf8(folders_table(std::slice::from_ref(&folder))).unwrap();
+        assert_eq!(text, "FOLDER  MODE  RIGHT  COMMENT\npub     send  read   a\\#012b\\#033[2J\n");
+        let value = folders_json("web1", &[folder]);
+        assert_eq!((&value["schema"], &value["node"]), (&json!(1), &json!("web1")));
+        assert_eq!(value["folders"][0]["right"], "read");
+        assert_eq!(value["folders"][0]["comment"], "a\\#012b\\#033[2J");
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! What goes wrong with a peer, as a user is told it: exit code, number, cause and fix.
+
+use crate::cli::failure::{Exit, Failure, Number};
+use crate::cli::sync::chain;
+use crate::model::key::PublicKey;
+use crate::transport::error::WireError;
+use crate::transport::message::Code;
+
+/// Who calls whom, for what to do about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The peer's name in the config.
+    pub peer: &'a str,
+    /// This node's key.
+    pub own: PublicKey,
+}
+
+/// Returns what an error of a connection is to a user.
+#[must_use]
+pub fn failure(error: &WireError, call: Call<'_>) -> Failure {
+    let Call { peer, .. } = call;
+    let (exit, number, fix) = match error {
+        WireError::Unreachable { .. } => (
+            Exit::Network,
+            Number::Network,
+            format!("start csyncd on {peer}, let its UDP port through, and check addr of [peer.{peer}]"),
+        ),
+        WireError::ConnectTimeout { .. } => (
+            Exit::ConnectTimeout,
+            Number::Timeout,
+            format!("start csyncd on {peer}, let its UDP port through, and check addr of [peer.{peer}]"),
+        ),
+        WireError::WrongKey { .. } => (
+            Exit::Refused,
+            Number::Refused,
+            format!("if it was made anew, put what csync id prints there into key of [peer.{peer}]"),
+        ),
+        WireError::Version { .. } => told(Code::Version, call),
+        WireError::Denied { .. } => told(Code::Denied, call),
+        WireError::Refused { refuse, .. } => told(refuse.code, call),
+        WireError::Closed { code, .. } => told(*code, call),
+        WireError::Timeout { .. } => told(Code::Timeout, call),
+        WireError::Protocol { .. } => told(Code::Protocol, call),
+        WireError::Lost { .. } | WireError::ClosedHere { .. } => {
+            (Exit::Network, Number::Network, "run again; what was done stays done".to_owned())
+        }
+        WireError::Unsayable { .. } | WireError::Local { .. } => (
+            Exit::LocalIo,
+            Number::Disk,
+            "see to this machine and run again; what was done stays done".to_owned(),
+        ),
+    };
+    Failure::new(exit, number, chain(error)).fix(fix)
+}
+
+/// What a peer's no comes to.
+fn told(code: Code, Call { peer, own }: Call<'_>) -> (Exit, Number, String) {
+    match code {
+        Code::Version => (Exit::Protocol, Number::Version, "bring both to the same release".to_owned()),
+        Code::Denied => (
+            Exit::Refused,
+            Number::Refused,
+            format!(
+                "on {peer}, add the [peer.…] lines that csync id --toml prints here (key {own}), \
+                 and name this node in members or allow of the folder"
+            ),
+        ),
+        Code::Missing => (
+            Exit::Missing,
+            Number::Missing,
+            format!("csync {peer}:: lists the folders that this node may see"),
+        ),
+        Code::Protocol | Code::Mismatch => (
+            Exit::BadData,
+            Number::BadData,
+            "nothing of it was used; bring both to the same release and run again".to_owned(),
+        ),
+        Code::Done | Code::Internal => (
+            Exit::Network,
+            Number::PeerFailed,
+            format!("see what csyncd says on {peer}, and run again; what was done stays done"),
+        ),
+        Code::Busy | Code::Shutdown => {
+            (Exit::Network, Number::Network, "run again later; what was done stays done".to_owned())
+        }
+        Code::Halted => (Exit::RootMissing, Number::RootLost, format!("see to the folder's root on {peer}")),
+        Code::Held => {
+            (Exit::Held, Number::Held, "look with -n -i --yes; then --yes lets it through".to_owned())
+        }
+        Code::Quota => (Exit::Quota, Number::Full, format!("free space on {peer}, or raise the limit there")),
+        Code::NotPrimary => {
+            (Exit::NotPrimary, Number::NotPrimary, format!("name the folder's primary instead of {peer}"))
+        }
+        Code::Timeout => (
+            Exit::Timeout,
+            Number::Timeout,
+            "run again, perhaps with a longer --timeout; what was done stays done".to_owned(),
+        ),
+        Code::Disk => (
+            Exit::LocalIo,
+            Number::Disk,
+            format!("see to the disk of {peer} and run again; what was done stays done"),
+        ),
+        Code::Unacceptable => (
+            Exit::Partial,
+            Number::PeerFailed,
+            format!("leave it out by a filter, or see the folder on {peer}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::message::Refuse;
+
+    #[test]
+    fn a_no_of_a_peer_has_the_exit_code_of_the_protocol_and_a_fix() {
+        let call = Call { peer: "web1", own: PublicKey([7; 32]) };
+        for code in Code::ALL {
+            let refuse = Refuse { code, text: "a\nb".to_owned() };
+            let failure = failure(&WireError::Refused { peer: "web1".to_owned(), refuse }, call);
+            assert_eq!(failure.exit.code(), code.exit(), "{code:?}");
+            assert!(failure.message.contains("a\\#012b") && failure.fix.is_some(), "{failure}");
+        }
+        let denied = told(Code::Denied, call).2;
+        assert!(denied.contains("csync id --toml") && denied.contains(&call.own.to_string()), "{denied}");
+    }
+}
