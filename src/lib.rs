@@ -114,10 +114,17 @@ pub mod transport {
     mod tuning;
     /// Messages as bytes and back. Decoding is the border: what passes it has been checked.
     pub mod codec {
+        mod contents;
         mod control;
         pub mod error;
+        mod listing;
         pub mod message;
+        mod pack;
         mod reader;
+        mod requests;
+        mod rows;
+        mod shape;
+        mod values;
         mod writer;
     }
 }

@@ -1,8 +1,9 @@
 //! The messages of the first stream.
 
-use crate::model::version::{COUNTER_MAX, ReplicaId};
+use crate::model::version::ReplicaId;
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
+use crate::transport::codec::values::{read_attributes, read_seq, write_attributes};
 use crate::transport::codec::writer::Writer;
 use crate::transport::message::{
     Code, FolderInfo, Hello, Open, Opened, Refuse, Right, Settled, Welcome, Working,
@@ -106,4 +107,34 @@ pub(crate) fn read_working(reader: &mut Reader<'_>) -> Result<Working, CodecErro
     let done = fields.need(reader, |reader| reader.u64("what is done"))?;
     fields.end(reader)?;
     Ok(Working { done })
+}
+
+pub(crate) fn write_opened(writer: &mut Writer, opened: &Opened) {
+    writer.array(6).bytes(&opened.replica.0).uint(opened.seq).uint(opened.entries).uint(opened.bytes);
+    write_attributes(writer, &opened.root);
+    writer.bool(opened.trusted);
+}
+
+pub(crate) fn read_opened(reader: &mut Reader<'_>) -> Result<Opened, CodecError> {
+    let mut fields = reader.fields("Opened")?;
+    let replica = ReplicaId(fields.need(reader, |reader| reader.exactly("a replica"))?);
+    let seq = fields.need(reader, read_seq)?;
+    let entries = fields.need(reader, |reader| reader.u64("a count of entries"))?;
+    let bytes = fields.need(reader, |reader| reader.u64("a sum of bytes"))?;
+    let root = fields.need(reader, read_attributes)?;
+    let trusted = fields.need(reader, |reader| reader.bool("whether a folder is trusted"))?;
+    fields.end(reader)?;
+    Ok(Opened { replica, seq, entries, bytes, root, trusted })
+}
+
+pub(crate) fn write_settled(writer: &mut Writer, settled: Settled) {
+    writer.array(2).uint(settled.seq).bool(settled.alone);
+}
+
+pub(crate) fn read_settled(reader: &mut Reader<'_>) -> Result<Settled, CodecError> {
+    let mut fields = reader.fields("Settled")?;
+    let seq = fields.need(reader, read_seq)?;
+    let alone = fields.need(reader, |reader| reader.bool("whether nobody else wrote"))?;
+    fields.end(reader)?;
+    Ok(Settled { seq, alone })
 }

@@ -88,6 +88,12 @@ impl<'b> Reader<'b> {
         Ok(value)
     }
 
+    /// As [`uint`](Self::uint), for ranges within 32 bits.
+    pub(crate) fn small(&mut self, what: &'static str, max: u64) -> Result<u32, CodecError> {
+        let value = self.uint(what, max)?;
+        u32::try_from(value).map_err(|_wide| CodecError::Range { what, value: value.into() })
+    }
+
     pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, CodecError> {
         self.shape(what, Decoder::u32)
     }

@@ -25,6 +25,16 @@ impl Writer {
         self
     }
 
+    pub(crate) fn size(&mut self, value: usize) -> &mut Self {
+        self.uint(u64::try_from(value).unwrap_or(u64::MAX))
+    }
+
+    /// Appends one whole item that was written elsewhere.
+    pub(crate) fn raw(&mut self, item: &[u8]) -> &mut Self {
+        self.0.writer_mut().extend_from_slice(item);
+        self
+    }
+
     pub(crate) fn int(&mut self, value: i64) -> &mut Self {
         self.0.i64(value).ok();
         self
