@@ -40,6 +40,22 @@ pub mod plan {
     pub mod moves;
 }
 
+/// What of a content is new, and how little says so: chunks, signatures, operations, compression. Bytes in, bytes out.
+pub mod delta {
+    pub mod chunk;
+    pub mod compress;
+    pub mod diff;
+    pub mod group;
+    pub mod inventory;
+    pub mod outline;
+    pub mod patch;
+    pub mod piece;
+    pub mod region;
+    pub mod rolling;
+    pub mod signature;
+    pub mod varint;
+}
+
 /// The settings file as typed values.
 pub mod config {
     pub mod check;
