@@ -98,6 +98,7 @@ pub mod disk {
 /// The database of a replica.
 pub mod store {
     pub mod conflicts;
+    pub mod contents;
     pub mod db;
     pub mod error;
     pub mod hints;
@@ -179,6 +180,26 @@ pub mod engine {
     pub mod tools;
     pub mod tree;
     pub mod verify;
+    /// The folder of a peer, from this side of the wire.
+    pub mod far {
+        pub mod breach;
+        mod cache;
+        pub mod error;
+        pub mod folder;
+        pub mod give;
+        pub mod guest;
+        mod inflow;
+        mod ladder;
+        pub mod offer;
+        pub mod outflow;
+        mod outlines;
+        mod owners;
+        mod read;
+        mod send;
+        mod supply;
+        pub mod take;
+        mod unsent;
+    }
     /// One way, as rsync does it.
     pub mod mirror {
         mod backup;

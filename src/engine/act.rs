@@ -462,7 +462,8 @@ fn adjust(
     Ok(tools.apply.set_attributes(path, &new, which, seen)?.1)
 }
 
-fn count(tally: &mut Tally, kind: Kind) {
+/// Counts an entry of `kind`.
+pub(crate) fn count(tally: &mut Tally, kind: Kind) {
     match kind {
         Kind::File => tally.files += 1,
         Kind::Dir => tally.dirs += 1,

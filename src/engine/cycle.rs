@@ -20,6 +20,7 @@ use crate::engine::report::{Observer, Report, Tally, seconds_between};
 use crate::engine::site::Opening;
 use crate::engine::state::{set_aside, sparing_state};
 use crate::model::path::RelPath;
+use crate::model::version::ReplicaId;
 use crate::plan::decide::Decider;
 use crate::plan::guard::Limit;
 use crate::rules::conflict::{Policy, Side};
@@ -80,7 +81,7 @@ fn run(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, EngineError
     let scope = sparing_state(&job.scope, job.state, &[&one.root, &two.root]);
     let sights = look(&mut one, &mut two, options, &scope)?;
     for (replica, peer, sight) in [(&one, &two, &sights.0), (&two, &one, &sights.1)] {
-        account(replica, peer, sight, observer, &mut report)?;
+        account(replica, (peer.me, peer.side.label()), sight, observer, &mut report)?;
     }
     let made_before = report.conflicts.len();
     exchange(&one, &two, options, &scope, observer, &mut report)?;
@@ -154,6 +155,16 @@ pub fn carry(
     receive(one, two)
 }
 
+/// Returns how the roots of a run are looked at.
+pub(crate) fn watching(options: &Options, scope: &Arc<Scope>) -> Watching {
+    Watching {
+        scope: Arc::clone(scope),
+        checksum: options.select.checksum,
+        devices: options.preserve.devices && is_superuser(),
+        threads: THREADS,
+    }
+}
+
 /// Looks at both roots at the same time.
 fn look(
     one: &mut Replica,
@@ -161,13 +172,7 @@ fn look(
     options: &Options,
     scope: &Arc<Scope>,
 ) -> Result<(Sight, Sight), EngineError> {
-    let watching = Watching {
-        scope: Arc::clone(scope),
-        checksum: options.select.checksum,
-        devices: options.preserve.devices && is_superuser(),
-        threads: THREADS,
-    };
-    let watching = &watching;
+    let watching = &watching(options, scope);
     let (first, second) = std::thread::scope(|scope| {
         let second = scope.spawn(move || observe(two, watching));
         let first = observe(one, watching);
@@ -178,10 +183,11 @@ fn look(
     Ok((first?, second?))
 }
 
-/// Takes into account what a look found, and what it could not see.
-fn account(
+/// Takes into account what a look found, and what it could not see. The other side is the replica `other`, for people
+/// `by`.
+pub(crate) fn account(
     replica: &Replica,
-    peer: &Replica,
+    (other, by): (ReplicaId, &str),
     sight: &Sight,
     observer: &mut dyn Observer,
     report: &mut Report,
@@ -197,14 +203,14 @@ fn account(
     }
     for path in &sight.adopted {
         if let Some(record) = replica.record(path)? {
-            note::conflicts(replica, peer.side.label(), path, &record.row, report)?;
+            note::conflicts(replica, by, path, &record.row, report)?;
         }
     }
     if sight.forgot {
         // What was dropped without a tombstone may be had from the peer again, now or when it is included again.
         let peers = Peers::of(&replica.db);
-        let nonce = peers.get(peer.me)?.and_then(|known| known.nonce);
-        replica.db.batch(|| peers.put(&Peer { replica: peer.me, cursor: 0, nonce }))?;
+        let nonce = peers.get(other)?.and_then(|known| known.nonce);
+        replica.db.batch(|| peers.put(&Peer { replica: other, cursor: 0, nonce }))?;
     }
     let seen = &mut report.seen;
     let Tally { files, dirs, links, devices, specials } = sight.seen;
@@ -222,7 +228,8 @@ fn account(
     Ok(())
 }
 
-fn limit(options: &Options) -> Limit {
+/// Returns the bound of deletions that the flags of a run ask for.
+pub(crate) fn limit(options: &Options) -> Limit {
     match options.removal.max_delete {
         _ if options.removal.yes => Limit::Approved,
         None => Limit::Formula,

@@ -34,6 +34,9 @@ pub enum Failure {
     /// The content is no longer what was seen.
     #[error("{0} changed after it was looked at; the next run takes it up")]
     Moved(RelPath),
+    /// The peer did not give it.
+    #[error("{0} was not to be had from the peer; the next run takes it up")]
+    Unsupplied(RelPath),
     /// Nothing was staged, because the disk is full.
     #[error("the disk is full; the next run takes it up")]
     Full,
@@ -47,7 +50,12 @@ impl Failure {
             Self::Apply(ApplyError::Disk(error))
             | Self::Stage(StageError::Disk(error))
             | Self::Disk(error) => Some(error),
-            Self::Apply(_) | Self::Stage(_) | Self::Store(_) | Self::Moved(_) | Self::Full => None,
+            Self::Apply(_)
+            | Self::Stage(_)
+            | Self::Store(_)
+            | Self::Moved(_)
+            | Self::Unsupplied(_)
+            | Self::Full => None,
         }
     }
 }

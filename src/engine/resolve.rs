@@ -9,6 +9,7 @@ use crate::disk::kept::Kept;
 use crate::disk::root::Root;
 use crate::engine::cycle::carry;
 use crate::engine::error::EngineError;
+use crate::engine::far::guest;
 use crate::engine::home::{home, look_into};
 use crate::engine::note;
 use crate::engine::pair;
@@ -37,6 +38,8 @@ pub struct Open {
     pub first: PathBuf,
     /// The second root of the pair.
     pub second: PathBuf,
+    /// If one of them is the folder of a peer: what tells it apart, and which side ours is.
+    pub guest: Option<(String, Side)>,
 }
 
 /// What a person decides.
@@ -70,12 +73,14 @@ pub fn open(state: &Path, of: Option<&Path>) -> Result<Vec<Open>, EngineError> {
         let Some((first, second)) = roots(&db)? else {
             continue;
         };
+        let guest = guest(&db)?;
         for conflict in Conflicts::of(&db).open()? {
             let wanted = home.as_ref().is_none_or(|home| {
                 home.path.is_root() || conflict.path == home.path || conflict.path.is_below(&home.path)
             });
             if wanted {
-                let open = Open { first: first.clone(), second: second.clone(), conflict };
+                let (first, second, guest) = (first.clone(), second.clone(), guest.clone());
+                let open = Open { first, second, guest, conflict };
                 found.entry((open.conflict.path.clone(), open.conflict.id)).or_insert(open);
             }
         }
@@ -93,38 +98,60 @@ fn roots(db: &Database) -> Result<Option<(PathBuf, PathBuf)>, EngineError> {
     Ok(Some(if side.as_deref() == Some(Side::Two.label()) { (other, own) } else { (own, other) }))
 }
 
+/// What tells the folder of a peer apart with which a root is kept in step, and which side the root is; `None` in a pair.
+fn guest(db: &Database) -> Result<Option<(String, Side)>, EngineError> {
+    let known = Meta::of(db);
+    let (Some(name), None) = (known.get(meta::FOLDER)?, known.get(meta::PEER_ROOT_ID)?) else {
+        return Ok(None);
+    };
+    let is_second = known.get(meta::SIDE)?.as_deref() == Some(Side::Two.label());
+    Ok(Some((name, if is_second { Side::Two } else { Side::One })))
+}
+
+/// Returns the roots of this machine that a conflict is about; the one that acts comes first.
+fn sides(state: &Path, open: &Open, rehearsal: bool) -> Result<Vec<Replica>, EngineError> {
+    let opening = Opening { state, rehearsal, force: None };
+    let Some((name, side)) = &open.guest else {
+        let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
+        return Ok(vec![one, two]);
+    };
+    let (own, shown) =
+        if *side == Side::One { (&open.first, &open.second) } else { (&open.second, &open.first) };
+    let place = guest::Place { root: own, name, shown: &shown.to_string_lossy(), side: *side };
+    Ok(vec![place.open(opening, &mut |_| ())?])
+}
+
 /// Settles `open` on both roots as `choice` says. What loses stays as a version.
 ///
 /// It is a revision whose vector covers all that it closes, so that two decisions about one conflict are an ordinary
-/// conflict (S15).
+/// conflict (S15). The folder of a peer hears of it in the next run.
 ///
 /// # Errors
 /// The pair cannot be opened, the content that shall stay is nowhere to be had, or the disk refuses.
 pub fn resolve(state: &Path, open: &Open, choice: Choice) -> Result<(), RestoreError> {
-    let opening = Opening { state, rehearsal: false, force: None };
-    let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
-    let settled = settle(&one, &two, &open.conflict, choice);
-    if settled.is_ok() {
+    let sides = sides(state, open, false)?;
+    let settled = settle(&sides, &open.conflict, choice);
+    if let (Ok(()), [one, two]) = (&settled, &sides[..]) {
         let mut report = Report::default();
-        carry(&one, &two, &open.conflict.path, &mut Silent, &mut report)?;
+        carry(one, two, &open.conflict.path, &mut Silent, &mut report)?;
     }
-    one.close()?;
-    two.close()?;
+    sides.into_iter().try_for_each(Replica::close)?;
     settled
 }
 
-fn settle(one: &Replica, two: &Replica, conflict: &Conflict, choice: Choice) -> Result<(), RestoreError> {
+fn settle(sides: &[Replica], conflict: &Conflict, choice: Choice) -> Result<(), RestoreError> {
+    let Some(one) = sides.first() else { return Ok(()) };
     let path = &conflict.path;
     let wanted = wanted(conflict, choice);
     if choice == Choice::Both
         && let Some(beside) = note::beside(path, &conflict.loser.entry)
     {
         let other = &conflict.loser.entry;
-        let (source, at) = find(one, two, path, other)?;
+        let (source, at) = find(sides, path, other)?;
         place(one)?.put_content(&beside, &source, &at, &other.content, &other.attributes)?;
     }
     let record = one.record(path).map_err(EngineError::from)?;
-    let seen = stand(one, two, path, wanted, record.as_ref())?;
+    let seen = stand(sides, one, path, wanted, record.as_ref())?;
     let pending = one.remote().get(path).map_err(EngineError::from)?;
     let dot = Dot { replica: one.me, counter: one.seq() + 1 };
     let rows = record.iter().map(|record| &record.row).chain(&pending);
@@ -139,8 +166,9 @@ fn settle(one: &Replica, two: &Replica, conflict: &Conflict, choice: Choice) -> 
         one.advance(1);
         one.index().put(path, &new)?;
         one.remote().remove(path)?;
-        Conflicts::of(&one.db).close(conflict.id)?;
-        Conflicts::of(&two.db).close(conflict.id)?;
+        for side in sides {
+            Conflicts::of(&side.db).close(conflict.id)?;
+        }
         one.save_seq()
     });
     Ok(written.map_err(EngineError::from)?)
@@ -157,10 +185,10 @@ fn wanted(conflict: &Conflict, choice: Choice) -> &Loser {
     }
 }
 
-/// Makes `wanted` stand at `path` of the first side, unless it does already. Returns what the disk says of it then.
+/// Makes `wanted` stand at `path` of `one`, unless it does already. Returns what the disk says of it then.
 fn stand(
+    sides: &[Replica],
     one: &Replica,
-    two: &Replica,
     path: &RelPath,
     wanted: &Loser,
     record: Option<&Record>,
@@ -169,7 +197,7 @@ fn stand(
     if live.is_some_and(|live| live.content.value == wanted.content) {
         return Ok(record.and_then(|record| record.seen));
     }
-    let (source, at) = find(one, two, path, wanted)?;
+    let (source, at) = find(sides, path, wanted)?;
     let (stat, kept) = place(one)?.put_content(path, &source, &at, &wanted.content, &wanted.attributes)?;
     if let (Some(kept), Some(live)) = (kept, live) {
         let digest = matches!(live.content.value, Content::File { .. }).then(|| live.content.value.digest());
@@ -187,19 +215,14 @@ fn place(one: &Replica) -> Result<Place, RestoreError> {
 }
 
 /// Where a content is to be had: live on one of the sides, or in one of the version stores.
-fn find(
-    one: &Replica,
-    two: &Replica,
-    path: &RelPath,
-    wanted: &Loser,
-) -> Result<(Arc<Root>, RelPath), RestoreError> {
-    for side in [one, two] {
+fn find(sides: &[Replica], path: &RelPath, wanted: &Loser) -> Result<(Arc<Root>, RelPath), RestoreError> {
+    for side in sides {
         let record = side.record(path).map_err(EngineError::from)?;
         if record.is_some_and(|r| r.row.live().is_some_and(|live| live.content.value == wanted.content)) {
             return Ok((Arc::clone(&side.root), path.clone()));
         }
     }
-    for side in [one, two] {
+    for side in sides {
         let Some(private) = &side.private else { continue };
         let kept = Kept::new(Arc::clone(private));
         let catalogue = Versions::of(&side.db);
@@ -218,7 +241,8 @@ fn find(
             }
         }
     }
-    Err(RestoreError::NoVersion { path: one.root.path().join(path.to_string()), id: None })
+    let root = sides.first().map_or(Path::new(""), |one| one.root.path());
+    Err(RestoreError::NoVersion { path: root.join(path.to_string()), id: None })
 }
 
 /// Returns the bytes of both sides of a conflict, the first side's first; for `resolve --diff`.
@@ -227,8 +251,7 @@ fn find(
 /// The pair cannot be opened, or a content is nowhere to be had.
 pub fn contents(state: &Path, open: &Open, most: u64) -> Result<[Vec<u8>; 2], RestoreError> {
     use std::io::Read as _;
-    let opening = Opening { state, rehearsal: true, force: None };
-    let (one, two) = pair::open(&open.first, &open.second, opening, &mut |_| ())?;
+    let sides = sides(state, open, true)?;
     let conflict = &open.conflict;
     let read = |side: Side| {
         let entry =
@@ -239,7 +262,7 @@ pub fn contents(state: &Path, open: &Open, most: u64) -> Result<[Vec<u8>; 2], Re
         } else if entry.content.is_dir() {
             bytes.extend_from_slice(b"a directory\n");
         } else {
-            let (root, at) = find(&one, &two, &conflict.path, entry)?;
+            let (root, at) = find(&sides, &conflict.path, entry)?;
             let (file, _) = root.open_file(&at)?;
             file.take(most).read_to_end(&mut bytes).map_err(|source| EngineError::State {
                 doing: "read",

@@ -115,12 +115,7 @@ pub fn set_aside(
 /// The system refuses.
 #[expect(clippy::disallowed_methods, reason = "the state directory is ours, and no synchronised root")]
 pub fn move_database(from: &Path, to: &Path) -> Result<(), EngineError> {
-    let with = |path: &Path, suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    for suffix in ["-wal", "-shm", ""] {
+    for suffix in SUFFIXES {
         match std::fs::rename(with(from, suffix), with(to, suffix)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -130,4 +125,31 @@ pub fn move_database(from: &Path, to: &Path) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// Removes a closed database with the files that belong to it.
+///
+/// # Errors
+/// The system refuses.
+#[expect(clippy::disallowed_methods, reason = "the state directory is ours, and no synchronised root")]
+pub fn remove_database(path: &Path) -> Result<(), EngineError> {
+    for suffix in SUFFIXES {
+        match std::fs::remove_file(with(path, suffix)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Err(EngineError::State { doing: "remove", path: path.to_owned(), source });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What `SQLite` adds to the names of the files of a database; the database itself comes last.
+const SUFFIXES: [&str; 3] = ["-wal", "-shm", ""];
+
+fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

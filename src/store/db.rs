@@ -18,7 +18,8 @@ use crate::store::error::StoreError;
 use crate::store::pack::PackError;
 use crate::store::slots::Slots;
 
-const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("sql/0001_index.sql"))];
+const MIGRATIONS: &[M<'_>] =
+    &[M::up(include_str!("sql/0001_index.sql")), M::up(include_str!("sql/0002_content.sql"))];
 /// The number in the file's header that says whose database this is: "csyn".
 const APPLICATION_ID: i64 = 0x6373_796e;
 /// One process per replica, which also spares the shared memory file; lengths inside pages are checked when read.
@@ -250,6 +251,11 @@ impl Database {
         entries = entries.saturating_sub(old.is_some().into()).saturating_add(new.is_some().into());
         bytes = bytes.saturating_sub(old.unwrap_or(0)).saturating_add(new.unwrap_or(0));
         self.tally.set(Tally { entries, bytes });
+    }
+
+    /// Notes that nothing is live.
+    pub(crate) fn count_none(&self) {
+        self.tally.set(Tally::default());
     }
 
     /// Returns the error for what `SQLite` said while `doing`.

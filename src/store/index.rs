@@ -15,6 +15,8 @@ use crate::store::unpack::unpack_record;
 
 /// Rows that a [`Cursor`] reads at a time.
 const PAGE: usize = 512;
+/// Rows in which children are looked for at a time.
+const CHILDREN_PAGE: usize = 64;
 /// Up to this many changed rows are found by sequence and sorted; more are picked out of a walk in path order.
 const SORTED_MAX: usize = 10_000;
 
@@ -75,6 +77,18 @@ impl<'d> Index<'d> {
         })
     }
 
+    /// Forgets everything, in the open batch or one of its own.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        self.db.batch(|| {
+            self.db.execute("forget all rows", "DELETE FROM entry", ())?;
+            self.db.count_none();
+            Ok(())
+        })
+    }
+
     /// Returns at most `limit` rows in path order, those after `after` and strictly below `below`.
     ///
     /// # Errors
@@ -108,22 +122,35 @@ impl<'d> Index<'d> {
         after: Option<&RelPath>,
         limit: usize,
     ) -> Result<Vec<(RelPath, Record)>, StoreError> {
-        let sql = "SELECT path, seq, record FROM entry WHERE path >= ?1 AND path < ?2 ORDER BY path LIMIT 1";
+        let sql = "SELECT path, seq, record FROM entry WHERE path >= ?1 AND path < ?2 ORDER BY path LIMIT ?3";
         let mut span = Span::below(dir);
         if let Some(after) = after {
             span = span.after_tree(after);
         }
         let mut children = Vec::new();
         while children.len() < limit {
-            let Some((path, record)) = self.select(sql, (&span.low, &span.high))?.pop() else {
-                break;
-            };
-            span = span.after_tree(&path);
-            // Below a child that has no row itself there may be rows all the same; they are not children.
-            if path.depth() == dir.depth() + 1 {
-                children.push((path, record));
+            let rows = self.select(sql, (&span.low, &span.high, CHILDREN_PAGE))?;
+            let is_last = rows.len() < CHILDREN_PAGE;
+            let mut deep = None;
+            for (path, record) in rows {
+                if path.depth() == dir.depth() + 1 {
+                    span = span.after(&path);
+                    children.push((path, record));
+                } else {
+                    // What lies below a child is passed over by a new question. Below one that has no row itself there
+                    // may be rows all the same; they are not children.
+                    let child = path.ancestors().find(|above| above.depth() == dir.depth() + 1);
+                    deep = Some(child.unwrap_or(path));
+                    break;
+                }
+            }
+            match deep {
+                Some(child) => span = span.after_tree(&child),
+                None if is_last => break,
+                None => {}
             }
         }
+        children.truncate(limit);
         Ok(children)
     }
 

@@ -40,6 +40,11 @@ pub const CREATED: Key<Timestamp> = Key::new("created");
 /// The name of the folder.
 pub const FOLDER: Key<String> = Key::new("folder");
 
+/// All changes of ours up to this sequence are known to the peer, whose guest we are.
+pub const SENT: Key<u64> = Key::new("sent");
+/// The names of the owners in the rows of a peer, one a line.
+pub const OWNER_NAMES: Key<String> = Key::new("owner-names");
+
 /// The name of a setting that has a `T`.
 #[derive(Debug)]
 pub struct Key<T> {

@@ -1,0 +1,484 @@
+//! The folder of a peer, open: its rows as remembered and brought up to date, its contents to be had, changes to be
+//! asked for. All paths here are below the path that the user named in it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::disk::stage::{Stage, Staged};
+use crate::engine::far::cache::Cache;
+use crate::engine::far::error::FarError;
+use crate::engine::far::give::{Offer, give};
+use crate::engine::far::owners::Owners;
+use crate::engine::far::read::read;
+use crate::engine::far::take::{Need, TakeError, take};
+use crate::model::entry::{Content, Digest, Kind};
+use crate::model::metadata::{Attributes, Stat, Timestamp};
+use crate::model::path::RelPath;
+use crate::model::row::{Live, Row};
+use crate::model::version::ReplicaId;
+use crate::store::error::StoreError;
+use crate::transport::channel::Channel;
+use crate::transport::link::{Link, Traffic};
+use crate::transport::message::{
+    Act, Change, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled, Step,
+    StepResult,
+};
+
+/// The device number of everything in the folder of a peer.
+const FAR_DEVICE: u64 = u64::MAX;
+/// Places of a content that are worth a look.
+const PLACES_MAX: usize = 8;
+
+/// Which folder of a peer is meant, and how.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub folder: &'a str,
+    /// The path in it that counts as the root.
+    pub prefix: &'a RelPath,
+    /// What is going to be done there.
+    pub right: Right,
+    /// Owners are numbers, whatever they are called.
+    pub numeric: bool,
+    /// The state directory, which remembers what is heard.
+    pub state: &'a Path,
+    /// Nothing is written anywhere.
+    pub rehearsal: bool,
+}
+
+/// A row of the folder and its number there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// The number.
+    pub seq: u64,
+    /// The row, its owners in our numbers.
+    pub row: Row,
+}
+
+/// A name in a directory, and what stands there.
+pub type Child = (Box<[u8]>, Stat);
+
+/// The folder of a peer, open. Shared by all threads of a run.
+pub struct Far {
+    link: Arc<Link>,
+    control: Mutex<Channel>,
+    peer: String,
+    prefix: RelPath,
+    opened: Opened,
+    cache: Mutex<Cache>,
+    owners: Mutex<Owners>,
+    tickets: AtomicU64,
+    is_fresh: bool,
+}
+
+impl Far {
+    /// Opens a folder over `link`, whose `control` channel has seen nothing but the greeting, and brings what is
+    /// remembered of it up to date. `peer` is its name for people.
+    ///
+    /// # Errors
+    /// The peer refuses, the connection fails, or what is remembered cannot be stored.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
+    pub fn open(
+        link: Arc<Link>,
+        mut control: Channel,
+        peer: String,
+        wanted: &Wanted<'_>,
+    ) -> Result<Self, FarError> {
+        control.send(&Message::Open(Open { folder: wanted.folder.to_owned(), right: wanted.right }))?;
+        let opened = loop {
+            match control.recv()? {
+                Message::Working(_) => {}
+                Message::Opened(opened) => break opened,
+                Message::Refuse(refuse) => return Err(FarError::refused(&peer, refuse)),
+                other => return Err(unexpected(&peer, &other)),
+            }
+        };
+        let cache = Cache::open(
+            wanted.state,
+            (link.peer(), wanted.folder, wanted.prefix),
+            (opened.replica, opened.seq),
+            wanted.rehearsal,
+        )?;
+        let owners = Owners::new(wanted.numeric, cache.names()?);
+        let is_fresh = cache.cursor()? == 0;
+        let far = Self {
+            link,
+            control: Mutex::new(control),
+            peer,
+            prefix: wanted.prefix.clone(),
+            opened,
+            cache: Mutex::new(cache),
+            owners: Mutex::new(owners),
+            tickets: AtomicU64::new(0),
+            is_fresh,
+        };
+        far.refresh()?;
+        Ok(far)
+    }
+
+    /// Returns the peer's name for people.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Returns whose numbers all `seq` here are.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.opened.replica
+    }
+
+    /// Whether nothing was remembered of the folder when it was opened.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Returns how many live entries the folder has, as far as is known.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.cache().count()
+    }
+
+    /// Returns the bytes that went over the carrier so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.link.traffic()
+    }
+
+    /// Asks for all rows that are new since the folder was last heard of, and remembers them.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn refresh(&self) -> Result<(), FarError> {
+        let since = self.cache().cursor()?;
+        self.list(since, true)
+    }
+
+    /// Asks for all rows numbered above `since` once more, those of what was deleted among them.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn list_since(&self, since: u64) -> Result<(), FarError> {
+        self.list(since, false)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
+    fn list(&self, since: u64, unless_known: bool) -> Result<(), FarError> {
+        if unless_known && since > 0 && since == self.opened.seq && self.tickets.load(Ordering::Relaxed) == 0
+        {
+            return Ok(());
+        }
+        let mut channel = self.link.channel()?;
+        channel.send(&Message::List(List { since, below: self.prefix.clone(), after: None }))?;
+        loop {
+            match channel.recv()? {
+                Message::Working(_) => {}
+                Message::Page(page) => {
+                    if let Some(seq) = self.take_page(page)? {
+                        return Ok(self.cache().complete(seq)?);
+                    }
+                }
+                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
+                other => return Err(unexpected(&self.peer, &other)),
+            }
+        }
+    }
+
+    /// Remembers a page. Returns the sequence that the listing is complete up to, with the last page.
+    fn take_page(&self, page: Page) -> Result<Option<u64>, FarError> {
+        let mut rows = Vec::with_capacity(page.rows.len());
+        for Listed { path, seq, row } in page.rows {
+            let within = if path == self.prefix { Some(RelPath::root()) } else { path.strip(&self.prefix) };
+            let Some(path) = within else {
+                return Err(FarError::answer(
+                    &self.peer,
+                    format!("a row for {path}, which was not asked for"),
+                ));
+            };
+            rows.push(Listed { path, seq, row });
+        }
+        let cache = self.cache();
+        cache.take(rows)?;
+        let mut owners = self.owners();
+        if owners.learn(page.names) {
+            cache.set_names(owners.told())?;
+        }
+        Ok(page.complete)
+    }
+
+    /// Returns the row at `path`, live or deleted; `None` where none is known.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn known(&self, path: &RelPath) -> Result<Option<Known>, StoreError> {
+        let record = self.cache().get(path)?;
+        Ok(record.map(|record| Known { seq: record.seq, row: self.owners().ours_in(record.row) }))
+    }
+
+    /// Returns at most `limit` rows numbered above `seq`, those after `after`, in path order.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn changed_since(
+        &self,
+        seq: u64,
+        after: Option<&RelPath>,
+        limit: usize,
+    ) -> Result<Vec<(RelPath, Known)>, StoreError> {
+        let records = self.cache().changed_since(seq, after, limit)?;
+        let owners = self.owners();
+        let known = |(path, record): (RelPath, crate::model::row::Record)| {
+            (path, Known { seq: record.seq, row: owners.ours_in(record.row) })
+        };
+        Ok(records.into_iter().map(known).collect())
+    }
+
+    /// Returns the sequence up to which everything is known.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn cursor(&self) -> Result<u64, StoreError> {
+        self.cache().cursor()
+    }
+
+    /// Returns what stands at `path`, as far as a listing tells; `None` where nothing does.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn stat(&self, path: &RelPath) -> Result<Option<Stat>, StoreError> {
+        if path.is_root() && self.prefix.is_root() {
+            let mut attributes = self.opened.root;
+            attributes.owner = self.owners().ours(attributes.owner);
+            return Ok(Some(stat_of(&Content::Dir, attributes)));
+        }
+        let known = self.known(path)?;
+        Ok(known.as_ref().and_then(|known| known.row.live()).map(stat))
+    }
+
+    /// Returns what stands in the directory `dir`, by name, sorted.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn children(&self, dir: &RelPath) -> Result<Vec<Child>, StoreError> {
+        let children = self.cache().children(dir)?;
+        let owners = self.owners();
+        let child = |(path, record): (RelPath, crate::model::row::Record)| {
+            let row = owners.ours_in(record.row);
+            row.live().map(|live| (path.name().into(), stat(live)))
+        };
+        Ok(children.into_iter().filter_map(child).collect())
+    }
+
+    /// Returns the content at `path`; `None` where nothing stands.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn content(&self, path: &RelPath) -> Result<Option<Content>, StoreError> {
+        let record = self.cache().get(path)?;
+        Ok(record.and_then(|record| record.row.live().map(|live| live.content.value.clone())))
+    }
+
+    /// Returns some paths where `digest` stands now.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn places(&self, digest: Digest) -> Result<Vec<RelPath>, StoreError> {
+        let cache = self.cache();
+        let mut places = cache.places(digest, PLACES_MAX)?;
+        places
+            .retain(|path| cache.get(path).ok().flatten().is_some_and(|record| record.row.live().is_some()));
+        Ok(places)
+    }
+
+    /// Returns some paths where `digest` stands, or stood when the peer deleted it: the same path here may hold it yet.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read.
+    pub fn old_places(&self, digest: Digest) -> Result<Vec<RelPath>, StoreError> {
+        self.cache().places(digest, PLACES_MAX)
+    }
+
+    /// Fetches contents into `stage`. Each need is for the file at the path beside it, as it is remembered; ids are
+    /// given here.
+    ///
+    /// # Errors
+    /// The connection fails. What is wrong with one content is its own result.
+    pub fn fetch(
+        &self,
+        stage: &Stage,
+        mut wants: Vec<(RelPath, Need)>,
+    ) -> Result<Vec<Result<Staged, TakeError>>, FarError> {
+        let mut results = Vec::with_capacity(wants.len());
+        while !wants.is_empty() {
+            let rest = wants.split_off(wants.len().min(ITEMS_MAX));
+            let mut items = Vec::with_capacity(wants.len());
+            let mut needs = Vec::with_capacity(wants.len());
+            for (id, (path, need)) in (0..).zip(wants) {
+                items.push(self.item(&path)?);
+                needs.push(Need { id, ..need });
+            }
+            let mut channel = self.link.channel()?;
+            channel.send(&Message::Fetch(Fetch { items }))?;
+            let taken = take(&mut channel, stage, &needs);
+            if let Some(broken) = taken.iter().find_map(|result| match result {
+                Err(TakeError::Broken(broken)) => Some(Arc::clone(broken)),
+                Ok(_) | Err(TakeError::Void { .. } | TakeError::Stage(_)) => None,
+            }) {
+                return Err(FarError::Broken(broken));
+            }
+            results.extend(taken);
+            channel.send(&Message::End)?;
+            channel.finish()?;
+            wants = rest;
+        }
+        Ok(results)
+    }
+
+    /// Returns the bytes of the file at `path`, which has at most `max` of them.
+    ///
+    /// # Errors
+    /// The connection fails, the file is larger, or it changed meanwhile.
+    pub fn read(&self, path: &RelPath, max: u64) -> Result<Vec<u8>, FarError> {
+        let Some(Content::File { digest, size }) = self.content(path)? else {
+            return Err(FarError::answer(&self.peer, format!("{path}, which is no file")));
+        };
+        if size > max {
+            return Err(FarError::answer(&self.peer, format!("{path}, which has more than {max} bytes")));
+        }
+        let mut channel = self.link.channel()?;
+        channel.send(&Message::Fetch(Fetch { items: vec![self.item(path)?] }))?;
+        let bytes = read(&mut channel, 0, (digest, size))?;
+        channel.send(&Message::End)?;
+        channel.finish()?;
+        bytes.ok_or_else(|| FarError::answer(&self.peer, format!("{path}, which changed meanwhile")))
+    }
+
+    fn item(&self, path: &RelPath) -> Result<Item, FarError> {
+        let seq = self.cache().get(path)?.map_or(0, |record| record.seq);
+        Ok(Item { path: self.whole(path)?, seq })
+    }
+
+    /// Returns the number of the next batch of changes. Each must be sent, in whatever order: the peer waits for it.
+    pub fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks for changes, gives the contents that the peer takes for them, and remembers what became of each. The paths
+    /// of `steps` are those below the prefix. `deletes` is how many entries the whole run is going to delete.
+    ///
+    /// # Errors
+    /// The connection fails, or the peer refuses the batch as a whole.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
+    pub fn change(
+        &self,
+        ticket: u64,
+        mut steps: Vec<Step>,
+        offer: &dyn Offer,
+        (deletes, approved): (u64, bool),
+    ) -> Result<Vec<StepResult>, FarError> {
+        let paths: Vec<RelPath> = steps.iter().map(|step| step.path.clone()).collect();
+        for step in &mut steps {
+            step.path = self.whole(&step.path)?;
+            if let Act::Make { from: Some(from), .. } = &mut step.act {
+                *from = self.whole(from)?;
+            }
+        }
+        let names = self.owners().names_in(&steps);
+        let mut channel = self.link.channel()?;
+        channel.send(&Message::Change(Change { number: ticket, steps, names, deletes, approved }))?;
+        let results = match give(&mut channel, offer)?.end {
+            Message::Outcome(outcome) if outcome.results.len() == paths.len() => outcome.results,
+            Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
+            other => return Err(unexpected(&self.peer, &other)),
+        };
+        self.remember(&paths, &results)?;
+        Ok(results.into_iter().map(|result| self.in_our_numbers(result)).collect())
+    }
+
+    fn remember(&self, paths: &[RelPath], results: &[StepResult]) -> Result<(), StoreError> {
+        let cache = self.cache();
+        for (path, result) in paths.iter().zip(results) {
+            match result {
+                // The root has no row.
+                StepResult::Done { seq: 0, .. } => {}
+                StepResult::Done { seq, row } | StepResult::Changed { now: Some((seq, row)) } => {
+                    cache.put(path, *seq, row.clone())?;
+                }
+                StepResult::Changed { now: None } => cache.forget(path)?,
+                StepResult::Refused(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn in_our_numbers(&self, result: StepResult) -> StepResult {
+        let owners = self.owners();
+        match result {
+            StepResult::Done { seq, row } => StepResult::Done { seq, row: owners.ours_in(row) },
+            StepResult::Changed { now } => {
+                StepResult::Changed { now: now.map(|(seq, row)| (seq, owners.ours_in(row))) }
+            }
+            refused @ StepResult::Refused(_) => refused,
+        }
+    }
+
+    /// Has the peer finish what waits, and makes sure that all of it is durable. To be called after the last change.
+    ///
+    /// # Errors
+    /// The connection fails, or the peer could not finish.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
+    pub fn settle(&self) -> Result<Settled, FarError> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.send(&Message::Settle)?;
+        let settled = loop {
+            match control.recv()? {
+                Message::Working(_) => {}
+                Message::Settled(settled) => break settled,
+                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
+                other => return Err(unexpected(&self.peer, &other)),
+            }
+        };
+        if settled.alone {
+            self.cache().complete(settled.seq)?;
+        }
+        Ok(settled)
+    }
+
+    fn whole(&self, path: &RelPath) -> Result<RelPath, FarError> {
+        if path.is_root() {
+            return Ok(self.prefix.clone());
+        }
+        self.prefix.append(path).map_err(|error| FarError::answer(&self.peer, format!("{path}: {error}")))
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unexpected(peer: &str, message: &Message) -> FarError {
+    let text = format!("{message:?}");
+    let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    FarError::answer(peer, format!("{name} out of turn"))
+}
+
+fn stat(live: &Live) -> Stat {
+    stat_of(&live.content.value, live.attributes())
+}
+
+/// Returns the stat that stands for an entry of a listing: there are no inode and change time to compare.
+fn stat_of(content: &Content, attributes: Attributes) -> Stat {
+    let (kind, size, rdev) = match content {
+        Content::File { size, .. } => (Kind::File, *size, 0),
+        Content::Symlink(target) => (Kind::Symlink, u64::try_from(target.len()).unwrap_or(u64::MAX), 0),
+        Content::Device { kind, rdev } => (*kind, 0, *rdev),
+        other @ (Content::Dir | Content::Fifo | Content::Socket) => (other.kind(), 0, 0),
+    };
+    Stat { kind, attributes, size, ctime: Timestamp::default(), ino: 0, dev: FAR_DEVICE, links: 1, rdev }
+}
