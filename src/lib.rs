@@ -33,6 +33,7 @@ pub mod plan {
     pub mod compare;
     pub mod decide;
     pub mod detect;
+    pub mod edit;
     pub mod follow;
     pub mod guard;
     pub mod itemize;
@@ -199,6 +200,19 @@ pub mod engine {
         mod supply;
         pub mod take;
         mod unsent;
+    }
+    /// The folders of this node, for others.
+    pub mod serve {
+        mod batch;
+        mod change;
+        pub mod error;
+        mod fetch;
+        mod intake;
+        mod list;
+        mod names;
+        pub mod session;
+        mod taking;
+        mod visit;
     }
     /// One way, as rsync does it.
     pub mod mirror {

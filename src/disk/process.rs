@@ -2,11 +2,15 @@
 
 use rustix::fs::Mode;
 
+use crate::model::metadata::Owner;
+
 /// The rights and habits of this process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Process {
     /// Whether it is the superuser.
     pub is_root: bool,
+    /// Whose the files are that it makes.
+    pub owner: Owner,
     /// The groups that it may give to what it owns.
     pub groups: Vec<u32>,
     /// The permission bits that new entries do not get.
@@ -23,6 +27,7 @@ impl Process {
         let groups = rustix::process::getgroups().unwrap_or_default();
         Self {
             is_root: rustix::process::geteuid().is_root(),
+            owner: Owner { uid: rustix::process::geteuid().as_raw(), gid: own.as_raw() },
             groups: groups.into_iter().chain([own]).map(|gid| gid.as_raw()).collect(),
             umask: umask.as_raw_mode(),
         }

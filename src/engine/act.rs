@@ -133,9 +133,16 @@ impl<'a> Crew<'a> {
     ) -> Result<(), EngineError> {
         self.me.advance(1);
         let (seq, cause) = (self.me.seq(), Some(cause.clone()));
-        let step = Planned { settled: Some(settled), record, seq, cause, moved: None };
-        let outcome = self.take_step(&step, Ready::default());
-        self.end_step(&step, outcome).map(drop)
+        self.act_one(&Planned { settled: Some(settled), record, seq, cause, moved: None }).map(drop)
+    }
+
+    /// Does the same with a step that has its number, and returns what became of it.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn act_one(&mut self, step: &Planned) -> Result<Result<(), Failure>, EngineError> {
+        let outcome = self.take_step(step, Ready::default());
+        self.end_step(step, outcome)
     }
 
     /// Sets the attributes that wait: those of directories that were made, because what is made in them changes their

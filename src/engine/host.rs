@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::settings::{self, Folder, Mode, OwnerRule};
 use crate::disk::clock;
+use crate::disk::names::SystemNames;
 use crate::disk::private::Private;
+use crate::disk::process::Process;
 use crate::disk::root::Root;
 use crate::engine::bond::Bond;
 use crate::engine::error::EngineError;
@@ -23,6 +25,7 @@ use crate::engine::start::{random, start};
 use crate::engine::state::{database_path, sparing_state};
 use crate::model::key::PublicKey;
 use crate::plan::guard::{Limit, Recent, Toll, allows, empties_root};
+use crate::rules::owner::{OwnerArgs, OwnerMap};
 use crate::rules::scope::Scope;
 use crate::store::meta;
 
@@ -83,6 +86,10 @@ pub struct Host {
     pub settings: HostSettings,
     /// The tree.
     pub root: Arc<Root>,
+    /// Whom everything belongs to, where the owner names somebody.
+    pub fixed: Option<OwnerMap>,
+    /// What new entries get of this process.
+    pub process: Process,
     replica: Mutex<Replica>,
     /// What guests deleted lately.
     deleted: Mutex<BTreeMap<PublicKey, Recent>>,
@@ -103,6 +110,7 @@ impl Host {
         settings: HostSettings,
         warn: &mut dyn FnMut(String),
     ) -> Result<Self, EngineError> {
+        let fixed = fixed(&settings.owner)?;
         let bond = Bond::Served(name);
         let opening = Opening { state, rehearsal: false, force: None };
         let mut site = Site::open(path, &database_path(state, bond.database(&canonical(path))), false)?;
@@ -117,6 +125,8 @@ impl Host {
             name: name.to_owned(),
             settings: HostSettings { scope, ..settings },
             root,
+            fixed,
+            process: Process::now(),
             replica: Mutex::new(replica),
             deleted: Mutex::default(),
         })
@@ -221,4 +231,15 @@ impl Host {
     pub fn close(self) -> Result<(), EngineError> {
         self.replica.into_inner().unwrap_or_else(PoisonError::into_inner).close()
     }
+}
+
+/// Returns the mapping to the owner that `rule` names, if it names one.
+fn fixed(rule: &OwnerRule) -> Result<Option<OwnerMap>, EngineError> {
+    let OwnerRule::Fixed(chown) = rule else { return Ok(None) };
+    let args = OwnerArgs { usermap: None, groupmap: None, chown: Some(chown), numeric: false };
+    let map = OwnerMap::new(args, &SystemNames::new());
+    map.map(Some).map_err(|error| EngineError::Unknown {
+        what: error.to_string(),
+        fix: "name a user and a group of this machine as owner of the folder",
+    })
 }

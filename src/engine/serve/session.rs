@@ -1,0 +1,258 @@
+//! One connection of a guest, from the first word after the introduction to the last. Read this file first.
+//!
+//! The guest decides what shall be; here it is checked against what the guest may do and what this folder holds (S4).
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::engine::act::Crew;
+use crate::engine::error::EngineError;
+use crate::engine::host::Host;
+use crate::engine::report::{Report, Silent};
+use crate::engine::serve::error::{ServeError, told};
+use crate::engine::serve::visit::{Visit, takes_changes};
+use crate::engine::serve::{change, fetch, list};
+use crate::model::path::RelPath;
+use crate::transport::channel::Channel;
+use crate::transport::error::WireError;
+use crate::transport::link::Link;
+use crate::transport::message::{Code, FolderInfo, Message, Open, Opened, Refuse, Right, Settled, Working};
+
+/// Requests of one connection that are answered at once; further ones wait.
+const REQUESTS_MAX: usize = 16;
+/// How often the guest is told that its folder is still being looked at.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// What a guest was granted.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The folder.
+    pub host: Arc<Host>,
+    /// What it may do there.
+    pub right: Right,
+    /// Who it is, for people.
+    pub by: String,
+}
+
+/// Who knows which folders there are, and who may do what in them.
+pub trait Opener: Send + Sync {
+    /// Returns the folders that the peer of `link` may see.
+    fn folders(&self, link: &Link) -> Vec<FolderInfo>;
+
+    /// Returns what the peer of `link` gets that asks for `open`; its right is what it may do, not what it asks for.
+    ///
+    /// # Errors
+    /// Why it gets nothing.
+    fn open(&self, link: &Link, open: &Open) -> Result<Grant, Refuse>;
+}
+
+/// Serves one connection until its peer ends it.
+///
+/// What holds after: the connection is closed, and every thread that worked for it has ended. A peer that breaks the
+/// protocol harms nobody but itself.
+///
+/// # Errors
+/// The connection ended otherwise than by the peer's word; it is closed all the same.
+pub fn serve(link: &Link, mut control: Channel, opener: &dyn Opener) -> Result<(), ServeError> {
+    let served = talk(link, &mut control, opener);
+    match &served {
+        Ok(()) => link.close(Code::Done, ""),
+        Err(error) => link.close(error.code(), &error.text()),
+    }
+    served
+}
+
+fn talk(link: &Link, control: &mut Channel, opener: &dyn Opener) -> Result<(), ServeError> {
+    while let Some(message) = control.wait()? {
+        if message == Message::Folders {
+            control.send(&Message::FolderList(opener.folders(link)))?;
+            continue;
+        }
+        let Message::Open(open) = message else {
+            return Err(ServeError::Protocol("a message before a folder was open"));
+        };
+        return match grant(link, opener, &open) {
+            Ok(grant) => visit(link, control, grant),
+            Err(refuse) => turn_away(control, refuse),
+        };
+    }
+    Ok(())
+}
+
+/// Says no to whoever wanted a folder.
+fn turn_away(control: &mut Channel, refuse: Refuse) -> Result<(), ServeError> {
+    control.send(&Message::Refuse(refuse))?;
+    control.finish()?;
+    // It has heard it when it ends the connection.
+    match control.wait() {
+        Ok(Some(_)) => Err(ServeError::Protocol("more than one wish")),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns what the guest gets. Who only wants to read may do no more; who wants to change something gets the right
+/// that it has, so that what an appending guest replaces is kept.
+fn grant(link: &Link, opener: &dyn Opener, open: &Open) -> Result<Grant, Refuse> {
+    let grant = opener.open(link, open)?;
+    if open.right == Right::Read {
+        return Ok(Grant { right: Right::Read, ..grant });
+    }
+    if grant.right == Right::Read {
+        let text = format!("the folder {} may only be read by you", open.folder);
+        return Err(Refuse { code: Code::Denied, text });
+    }
+    takes_changes(&grant.host).map_or(Ok(grant.clone()), Err)
+}
+
+/// Opens the folder and answers requests until the peer has no more.
+fn visit(link: &Link, control: &mut Channel, grant: Grant) -> Result<(), ServeError> {
+    let Grant { host, right, by } = grant;
+    let opened = match patiently(control, || look(&host))? {
+        Ok(opened) => opened,
+        Err(error) => {
+            turn_away(control, told(&host.name, &error))?;
+            return Err(error.into());
+        }
+    };
+    let visit = Visit::new(host, right, link.peer(), by, opened.seq);
+    control.send(&Message::Opened(opened))?;
+    let gate = Gate::default();
+    std::thread::scope(|scope| {
+        let (visit, gate) = (&visit, &gate);
+        let requests = scope.spawn(move || {
+            loop {
+                gate.enter();
+                let Ok(Some(mut channel)) = link.accept() else { return };
+                scope.spawn(move || {
+                    let answered = request(visit, &mut channel);
+                    if let Err(error) = answered {
+                        end_request(link, &mut channel, &error);
+                    }
+                    gate.leave();
+                });
+            }
+        });
+        let ended = settle(visit, control);
+        match &ended {
+            Ok(()) => link.close(Code::Done, ""),
+            Err(error) => link.close(error.code(), &error.text()),
+        }
+        // A panic there is a panic of this thread.
+        if let Err(panic) = requests.join() {
+            std::panic::resume_unwind(panic);
+        }
+        ended
+    })
+}
+
+/// Brings the index up to date and says what the folder holds.
+fn look(host: &Host) -> Result<Opened, EngineError> {
+    host.observe()?;
+    let replica = host.replica();
+    let failed = |source| EngineError::Root { path: host.root.path().to_owned(), source };
+    let root = host.root.stat(&RelPath::root()).map_err(failed)?;
+    let gone = || EngineError::RootGone {
+        path: host.root.path().to_owned(),
+        database: replica.db.path().to_owned(),
+    };
+    Ok(Opened {
+        replica: replica.me,
+        seq: replica.seq(),
+        entries: replica.index().live_count(),
+        bytes: replica.index().live_bytes_total(),
+        root: root.ok_or_else(gone)?.attributes,
+        trusted: host.settings.trust_root,
+    })
+}
+
+/// Answers what comes on the control stream once the folder is open.
+fn settle(visit: &Visit, control: &mut Channel) -> Result<(), ServeError> {
+    while let Some(message) = control.wait()? {
+        if message != Message::Settle {
+            return Err(ServeError::Protocol("another message than the end of changes"));
+        }
+        let settled = patiently(control, || finish(visit))??;
+        control.send(&Message::Settled(settled))?;
+    }
+    Ok(())
+}
+
+/// Sets what waits until all changes are made.
+fn finish(visit: &Visit) -> Result<Settled, EngineError> {
+    let replica = visit.host.replica();
+    let (mut report, mut silent) = (Report::default(), Silent);
+    Crew::new(&replica, &visit.by, &*replica, &mut silent, &mut report).finish()?;
+    let seq = replica.seq();
+    Ok(Settled { seq, alone: seq == visit.opened + visit.doings().advanced })
+}
+
+/// Does `work` while the peer is told that it is being done.
+fn patiently<T: Send>(
+    control: &mut Channel,
+    work: impl FnOnce() -> Result<T, EngineError> + Send,
+) -> Result<Result<T, EngineError>, WireError> {
+    std::thread::scope(|scope| {
+        let (ended, end) = channel::<()>();
+        let worker = scope.spawn(move || {
+            let _told_when_dropped = ended;
+            work()
+        });
+        let mut told = Ok(());
+        while end.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            told = told.and_then(|()| control.send(&Message::Working(Working { done: 0 })));
+        }
+        // A panic there is a panic of this thread.
+        let done = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        told.map(|()| done)
+    })
+}
+
+/// Answers one request.
+fn request(visit: &Visit, channel: &mut Channel) -> Result<(), ServeError> {
+    let message = channel.recv()?;
+    if let Message::List(list) = &message {
+        list::answer(visit, channel, list)?;
+    } else if let Message::Fetch(fetch) = &message {
+        fetch::answer(visit, channel, fetch)?;
+    } else if let Message::Change(change) = &message {
+        change::answer(visit, channel, change)?;
+    } else {
+        return Err(ServeError::Protocol("a request that is none"));
+    }
+    // Else what is on its way would be lost with the stream.
+    Ok(channel.finish()?)
+}
+
+/// Ends a request that failed: a peer that breaks the protocol loses its connection, another failure ends the request.
+fn end_request(link: &Link, channel: &mut Channel, error: &ServeError) {
+    if error.code() == Code::Protocol {
+        link.close(Code::Protocol, &error.text());
+        return;
+    }
+    let refuse = Refuse { code: error.code(), text: error.text() };
+    // The peer may be gone; then nobody needs to be told.
+    let told = channel.send(&Message::Refuse(refuse)).and_then(|()| channel.finish());
+    drop(told);
+}
+
+/// Lets so many requests in at once.
+#[derive(Default)]
+struct Gate {
+    inside: Mutex<usize>,
+    left: Condvar,
+}
+
+impl Gate {
+    /// Waits until there is room, and takes it.
+    fn enter(&self) {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |inside: &mut usize| *inside >= REQUESTS_MAX;
+        *self.left.wait_while(inside, full).unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    fn leave(&self) {
+        *self.inside.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.left.notify_one();
+    }
+}
