@@ -98,6 +98,16 @@ points! {
     IndexCommit = "index-commit",
     /// A batch is durable.
     IndexCommitted = "index-committed",
+    /// A page of a peer's rows was remembered.
+    WirePage = "wire-page",
+    /// A batch of a guest's changes is durable, and the guest has not been told.
+    WireOutcome = "wire-outcome",
+    /// A peer's word on a batch of changes was heard, and nothing of it is recorded.
+    WireHeard = "wire-heard",
+    /// The peer's rows of a batch were recorded in place of ours.
+    WireAdopted = "wire-adopted",
+    /// A peer has finished what it put off.
+    WireSettled = "wire-settled",
 }
 
 /// Whether a test wants `means` (`exchange`, `tmpfile`) not to be used, as on file systems that lack it: those named

@@ -102,8 +102,9 @@ fn a_kill_at_every_named_point_loses_nothing() {
         println!("  {name}: {count}");
     }
     no_failures(&fired.failures);
-    let never: Vec<&str> =
-        Point::ALL.iter().map(|p| p.name()).filter(|name| !fired.points.contains_key(name)).collect();
+    // Those of the wire are passed by runs between two nodes: `wire_kill`.
+    let local = Point::ALL.iter().map(|point| point.name()).filter(|name| !name.starts_with("wire-"));
+    let never: Vec<&str> = local.filter(|name| !fired.points.contains_key(name)).collect();
     assert!(never.is_empty(), "points at which nothing was ever killed: {never:?}");
     assert!(Point::ALL.len() >= 30, "only {} points", Point::ALL.len());
 }

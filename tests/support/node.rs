@@ -100,6 +100,11 @@ impl Nodes {
         }
     }
 
+    /// Has node `one` look for the daemon at `address`.
+    pub(crate) fn redirect(&self, address: &str) {
+        self.configure(address);
+    }
+
     /// Starts the daemon with further variables of the environment, and waits until it is ready.
     pub(crate) fn start(&mut self, environment: &[(&str, &str)]) {
         let host = self.two.address.clone().unwrap_or_else(|| "127.0.0.1".to_owned());

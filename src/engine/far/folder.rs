@@ -12,6 +12,7 @@ use crate::engine::far::give::{Offer, give};
 use crate::engine::far::owners::Owners;
 use crate::engine::far::read::read;
 use crate::engine::far::take::{Need, TakeError, take};
+use crate::fault::{self, Point};
 use crate::model::entry::{Content, Digest, Kind};
 use crate::model::metadata::{Attributes, Stat, Timestamp};
 use crate::model::path::RelPath;
@@ -201,6 +202,7 @@ impl Far {
         }
         let cache = self.cache();
         cache.take(rows)?;
+        fault::pass(Point::WirePage);
         let mut owners = self.owners();
         if owners.learn(page.names) {
             cache.set_names(owners.told())?;
@@ -393,6 +395,7 @@ impl Far {
             Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
             other => return Err(unexpected(&self.peer, &other)),
         };
+        fault::pass(Point::WireHeard);
         self.remember(&paths, &results)?;
         Ok(results.into_iter().map(|result| self.in_our_numbers(result)).collect())
     }
@@ -440,6 +443,7 @@ impl Far {
                 other => return Err(unexpected(&self.peer, &other)),
             }
         };
+        fault::pass(Point::WireSettled);
         if settled.alone {
             self.cache().complete(settled.seq)?;
         }

@@ -13,6 +13,7 @@ use crate::engine::item;
 use crate::engine::options::Options;
 use crate::engine::replica::Replica;
 use crate::engine::report::{Held, Observer, Report, Skipped};
+use crate::fault::{self, Point};
 use crate::model::entry::{Content, Kind};
 use crate::model::path::RelPath;
 use crate::model::row::{Record, Row};
@@ -210,8 +211,10 @@ impl Sender<'_> {
             for (one, result) in batch.into_iter().zip(results) {
                 self.end(one, result)?;
             }
-            Ok(())
-        })
+            Ok::<(), FarError>(())
+        })?;
+        fault::pass(Point::WireAdopted);
+        Ok(())
     }
 
     /// Returns the file that the peer may ask for, if it is one.

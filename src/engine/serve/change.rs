@@ -10,6 +10,7 @@ use crate::engine::serve::names::Foreign;
 use crate::engine::serve::taking::Guest;
 use crate::engine::serve::visit::Visit;
 use crate::engine::tools::Tools;
+use crate::fault::{self, Point};
 use crate::plan::decide::Step as Way;
 use crate::transport::channel::Channel;
 use crate::transport::message::{Change, Message, Outcome};
@@ -48,5 +49,6 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, change: &Change) -> R
     let results = Batch::new(visit, &host.replica(), &intake, change, &guest).run(ready)?;
     guest.end()?;
     ticket.pass();
+    fault::pass(Point::WireOutcome);
     Ok(channel.send(&Message::Outcome(Outcome { results }))?)
 }
