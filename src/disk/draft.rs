@@ -28,14 +28,10 @@ impl Draft {
     ///
     /// # Errors
     /// There is no room.
-    pub fn begin(
-        blank: Blank,
-        digest: Digest,
-        size: u64,
-        basis: Option<&File>,
-    ) -> Result<Self, StageError> {
+    pub fn begin(blank: Blank, digest: Digest, size: u64, basis: Option<&File>) -> Result<Self, StageError> {
         let (staged, file, may_share) = blank.into_parts();
-        let is_shared = may_share && basis.is_some_and(|basis| rustix::fs::ioctl_ficlone(&file, basis).is_ok());
+        let is_shared =
+            may_share && basis.is_some_and(|basis| rustix::fs::ioctl_ficlone(&file, basis).is_ok());
         if !is_shared {
             reserve(&file, size).map_err(|error| StageError::of(error, staged.target()))?;
         }
@@ -124,7 +120,8 @@ impl Draft {
         let (found, at) = self.sink.sum();
         let (expected, expected_size) = self.expected;
         let path = self.staged.target().clone();
-        let size = at.saturating_add(u64::try_from(self.pending.len()).unwrap_or(u64::MAX)).saturating_add(more);
+        let size =
+            at.saturating_add(u64::try_from(self.pending.len()).unwrap_or(u64::MAX)).saturating_add(more);
         Err(StageError::Mismatch { path, expected, expected_size, found, size })
     }
 
