@@ -195,6 +195,7 @@ pub mod engine {
         pub mod outflow;
         mod outlines;
         mod owners;
+        pub mod placed;
         mod read;
         mod send;
         mod supply;
@@ -216,15 +217,21 @@ pub mod engine {
     }
     /// One way, as rsync does it.
     pub mod mirror {
+        mod account;
         mod backup;
+        mod courier;
         mod directory;
         pub mod error;
+        mod fetch;
         mod hand;
+        mod job;
         mod making;
-        mod operand;
+        mod opening;
+        pub mod operand;
         mod pass;
         mod removal;
         pub mod run;
+        mod sending;
         mod setting;
         mod site;
         mod worker;

@@ -110,6 +110,7 @@ impl Exit {
         let met: Vec<Self> = [
             (troubles.interrupted, Self::Signal),
             (troubles.disk, Self::LocalIo),
+            (troubles.quota, Self::Quota),
             (troubles.partial, Self::Partial),
             (report.held.is_some(), Self::Held),
             (!report.conflicts.is_empty() || troubles.differs, Self::Conflicts),

@@ -14,6 +14,7 @@ use crate::cli::summary::SCHEMA;
 use crate::cli::sync;
 use crate::cli::transfer::{self, exists, here};
 use crate::disk::attributes::is_superuser;
+use crate::engine::mirror::operand::Operand as Side;
 use crate::engine::mirror::run::difference;
 use crate::engine::options::{Select, Telling};
 use crate::engine::report::{Item, Observer, Progress};
@@ -31,7 +32,8 @@ pub fn diff(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
     let telling = Telling { itemize: 1, ..options.telling };
     let mut differences =
         Differences { teller: Teller::new(telling), entries: Vec::new(), json: telling.json };
-    let compared = difference(one, two, options, &mut differences);
+    let (one, two) = (Side::Path(one.to_owned()), Side::Path(two.to_owned()));
+    let compared = difference(&one, &two, options, &mut differences);
     let mut screen = differences.teller.finish().map_err(|error| output_failure(&error))?;
     let report = compared.map_err(|error| transfer::failure(&error))?;
     if telling.json {

@@ -13,6 +13,7 @@ use crate::cli::summary;
 use crate::disk::error::DiskError;
 use crate::disk::private::{LockError, PrivateError};
 use crate::engine::mirror::error::MirrorError;
+use crate::engine::mirror::operand::Operand as Side;
 use crate::engine::mirror::run::mirror;
 use crate::model::path::escape;
 
@@ -28,8 +29,9 @@ pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
     for source in &sources {
         exists(source)?;
     }
+    let sources: Vec<Side> = sources.into_iter().map(Side::Path).collect();
     let mut teller = Teller::new(options.telling);
-    let ran = mirror(&sources, dest, options, &mut teller);
+    let ran = mirror(&sources, &Side::Path(dest.to_owned()), options, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
     let report = ran.map_err(|error| failure(&error))?;
     let told = match (*verb, options.dry_run) {
@@ -67,6 +69,10 @@ pub fn failure(error: &MirrorError) -> Failure {
         MirrorError::NoParent { .. } => missing("make that directory first"),
         MirrorError::NotADirectory { .. } => missing("name a directory"),
         MirrorError::Destination { .. } => new(Exit::LocalIo, Number::Disk, "check the rights and the disk"),
+        MirrorError::Unsupported { .. } => {
+            Failure::usage(Number::Unsupported, error.to_string()).fix("see csync push --help")
+        }
+        MirrorError::Far(error) => Failure::new(Exit::LocalIo, Number::Network, error.to_string()),
         MirrorError::Same { .. } => {
             Failure::usage(Number::Nested, error.to_string()).fix("name two different directories")
         }

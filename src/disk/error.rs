@@ -110,6 +110,12 @@ impl DiskError {
         Self::Call { doing, path: path.as_bytes().into(), source }
     }
 
+    /// Returns the error of a step on `path`, where nothing of the wanted kind stands.
+    #[must_use]
+    pub fn absent(doing: Doing, path: &RelPath) -> Self {
+        Self::call(doing, path, Errno::NOENT)
+    }
+
     /// Returns the error of reading or writing the open file at `path`.
     #[must_use]
     pub fn io(doing: Doing, path: &RelPath, error: &std::io::Error) -> Self {

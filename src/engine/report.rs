@@ -66,6 +66,8 @@ pub struct Troubles {
     pub interrupted: bool,
     /// The local disk failed or is full, and the run could not go on (11).
     pub disk: bool,
+    /// A limit of space was reached where the run writes (43).
+    pub quota: bool,
     /// Some paths could not be treated, or a source could not be read whole (23).
     pub partial: bool,
     /// Source entries vanished while they were read (24).

@@ -124,6 +124,18 @@ impl Far {
         &self.peer
     }
 
+    /// Returns the path in the folder that counts as the root here.
+    #[must_use]
+    pub fn prefix(&self) -> &RelPath {
+        &self.prefix
+    }
+
+    /// Whether the peer takes owners, devices and set-id bits from us.
+    #[must_use]
+    pub fn trusted(&self) -> bool {
+        self.opened.trusted
+    }
+
     /// Returns whose numbers all `seq` here are.
     #[must_use]
     pub fn replica(&self) -> ReplicaId {

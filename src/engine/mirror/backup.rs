@@ -4,7 +4,7 @@ use crate::disk::apply::{ApplyError, Fate};
 use crate::disk::attributes::Which;
 use crate::disk::error::{DiskError, Doing};
 use crate::disk::stage::{StageError, Target};
-use crate::engine::mirror::hand::Hand;
+use crate::engine::mirror::hand::Means;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::{Attributes, Stat};
 use crate::model::path::RelPath;
@@ -12,7 +12,7 @@ use crate::model::path::RelPath;
 /// Where old entries go.
 pub(crate) struct Backup {
     /// The tree of the backups where it lies outside the destination.
-    pub(crate) elsewhere: Option<Hand>,
+    pub(crate) elsewhere: Option<Means>,
     /// The directory in that tree.
     pub(crate) dir: RelPath,
     /// What is added to names.
@@ -41,7 +41,7 @@ impl Backup {
     /// Returns the directory of the destination in which a name changed, if one did.
     pub(crate) fn copy(
         &self,
-        own: &Hand,
+        own: &Means,
         path: &RelPath,
         there: &Stat,
     ) -> Result<Option<RelPath>, ApplyError> {
@@ -79,7 +79,7 @@ impl Backup {
     /// now; `None` if it stands where it stood.
     pub(crate) fn take(
         &self,
-        own: &Hand,
+        own: &Means,
         path: &RelPath,
         there: &Stat,
     ) -> Result<Option<RelPath>, ApplyError> {
@@ -97,7 +97,7 @@ impl Backup {
     }
 
     /// Makes the directories above `to`, with the modes of those whose backups they hold, and removes an older backup.
-    fn make_way(&self, own: &Hand, hand: &Hand, to: &RelPath) -> Result<(), ApplyError> {
+    fn make_way(&self, own: &Means, hand: &Means, to: &RelPath) -> Result<(), ApplyError> {
         for dir in to.ancestors() {
             let made = match hand.apply.make_dir(&dir) {
                 Ok(made) => made,

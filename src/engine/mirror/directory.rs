@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::attributes::Which;
+use crate::engine::mirror::courier::Counts;
+use crate::engine::mirror::hand::Hand;
 use crate::engine::mirror::site::Site;
 use crate::model::metadata::{Attributes, Stat};
 use crate::model::path::RelPath;
@@ -46,15 +48,20 @@ impl Directory {
     }
 
     fn set(&self, site: &Site, which: Which) {
-        let Some(hand) = site.hand.as_ref().filter(|_| !which.is_empty()) else {
-            return;
+        let means = match site.hand.as_ref().filter(|_| !which.is_empty()) {
+            Some(Hand::Here(means)) => means,
+            Some(Hand::There(courier)) => {
+                let dress = (self.attributes, which);
+                return courier.dress(&site.account, &self.path, dress, Counts::Nothing);
+            }
+            None => return,
         };
-        match hand.apply.set_attributes(&self.path, &self.attributes, which, &self.there) {
+        match means.apply.set_attributes(&self.path, &self.attributes, which, &self.there) {
             Ok((refused, _)) if refused.mode || refused.mtime => {
-                site.problem(&self.path, "its mode or time may not be set");
+                site.account.problem(&self.path, "its mode or time may not be set");
             }
             Ok(_) => {}
-            Err(error) => site.apply_problem(&self.path, &error),
+            Err(error) => site.account.apply_problem(&self.path, &error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::disk::error::DiskError;
 use crate::disk::private::{LockError, PrivateError};
+use crate::engine::far::error::FarError;
 use crate::engine::selection::SelectionError;
 use crate::model::path::PathError;
 use crate::rules::chmod::ChmodError;
@@ -61,6 +62,15 @@ pub enum MirrorError {
         #[source]
         source: PathError,
     },
+    /// What is asked for cannot be done with a peer.
+    #[error("{what}")]
+    Unsupported {
+        /// What, and what can be done instead.
+        what: String,
+    },
+    /// The folder of a peer cannot be worked with.
+    #[error(transparent)]
+    Far(#[from] FarError),
     /// The filter rules or a list of paths cannot be used.
     #[error(transparent)]
     Selection(#[from] SelectionError),

@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 use crate::disk::apply::{ApplyError, Fate};
 use crate::disk::attributes::Which;
 use crate::disk::listing::DirInfo;
+use crate::engine::mirror::account::count;
+use crate::engine::mirror::courier::{Counts, Courier, Made};
 use crate::engine::mirror::directory::Directory;
-use crate::engine::mirror::hand::Hand;
+use crate::engine::mirror::hand::{Hand, Means};
 use crate::engine::mirror::pass::{Frame, Pass};
 use crate::engine::mirror::setting::mend;
-use crate::engine::mirror::site::count;
 use crate::engine::report::Item;
 use crate::engine::selection;
 use crate::model::entry::{Content, Kind};
@@ -70,7 +71,7 @@ impl Pass<'_> {
         match self.directory(&path, &wanted, there.as_ref(), action, parent) {
             Ok(dir) => self.stack[at].dir = Some(Arc::new(dir)),
             Err(error) => {
-                self.site.apply_problem(&path, &error);
+                self.site.account.apply_problem(&path, &error);
                 self.stack[at].absent = true;
             }
         }
@@ -85,8 +86,12 @@ impl Pass<'_> {
         action: Action,
         parent: Option<Arc<Directory>>,
     ) -> Result<Directory, ApplyError> {
-        let Some(hand) = &self.site.hand else {
-            return Err(ApplyError::NotEmpty { path: path.clone() });
+        let hand = match &self.site.hand {
+            Some(Hand::Here(means)) => means,
+            Some(Hand::There(courier)) => {
+                return Ok(self.far_directory(courier, path, wanted, there, action, parent));
+            }
+            None => return Err(ApplyError::NotEmpty { path: path.clone() }),
         };
         let made = match (action, there) {
             (Action::Attributes, Some(there)) => return self.existing(hand, path, wanted, there, parent),
@@ -96,17 +101,17 @@ impl Pass<'_> {
                 }
                 let staged = hand.stage.other(path, &Content::Dir)?;
                 let live = hand.apply.replace(staged, there, Fate::Discard)?.live;
-                self.site.report().updated += 1;
+                self.site.account.report().updated += 1;
                 live
             }
             _ if path.is_root() => {
                 let root = hand.root.stat(path)?;
-                count(&mut self.site.report().created, Kind::Dir);
+                count(&mut self.site.account.report().created, Kind::Dir);
                 root.ok_or_else(|| ApplyError::Changed { path: path.clone(), found: None, kept: None })?
             }
             _ => {
                 let made = hand.apply.make_dir(path)?;
-                count(&mut self.site.report().created, Kind::Dir);
+                count(&mut self.site.account.report().created, Kind::Dir);
                 made
             }
         };
@@ -133,7 +138,7 @@ impl Pass<'_> {
     /// the directory gets its mode at the end.
     fn existing(
         &self,
-        hand: &Hand,
+        hand: &Means,
         path: &RelPath,
         wanted: &Wanted,
         there: &Stat,
@@ -145,16 +150,65 @@ impl Pass<'_> {
             let which = Which { mode: true, ..Which::default() };
             hand.apply.set_attributes(path, &open, which, there)?;
         }
-        let which = mend(wanted, there);
-        let mode = if wanted.carried.perms { wanted.attributes.mode } else { there.attributes.mode };
-        Ok(Directory {
+        Ok(standing(path, wanted, there, closed, parent))
+    }
+
+    /// Returns a directory that stands in the folder of a peer, or will before anything is made in it. One that is made
+    /// gets its attributes there, when all that comes in it has come.
+    fn far_directory(
+        &self,
+        courier: &Courier,
+        path: &RelPath,
+        wanted: &Wanted,
+        there: Option<&Stat>,
+        action: Action,
+        parent: Option<Arc<Directory>>,
+    ) -> Directory {
+        if let (Action::Attributes, Some(there)) = (action, there) {
+            return standing(path, wanted, there, false, parent);
+        }
+        let (attributes, which) = self.setting.dress(wanted, None);
+        let made = Directory {
             path: path.clone(),
-            there: *there,
-            attributes: Attributes { mode, ..wanted.attributes },
-            which: Which { mode: which.mode || closed, ..which },
-            keeps_time: wanted.carries_time(),
+            there: wanted.stat,
+            attributes,
+            which: Which::default(),
+            keeps_time: false,
             touched: AtomicBool::new(false),
             parent,
-        })
+        };
+        if path.is_root() {
+            // It was made before the run began.
+            count(&mut self.site.account.report().created, Kind::Dir);
+            return Directory { which, ..made };
+        }
+        let counts = if there.is_some() { Counts::Updated } else { Counts::Created(Kind::Dir) };
+        let dir = Made { content: Content::Dir, attributes, which };
+        courier.make(&self.site.account, path, dir, counts, None);
+        if let Some(parent) = &made.parent {
+            parent.touch();
+        }
+        made
+    }
+}
+
+/// Returns a directory that stands already; `closed` says that its mode was changed for the run.
+fn standing(
+    path: &RelPath,
+    wanted: &Wanted,
+    there: &Stat,
+    closed: bool,
+    parent: Option<Arc<Directory>>,
+) -> Directory {
+    let which = mend(wanted, there);
+    let mode = if wanted.carried.perms { wanted.attributes.mode } else { there.attributes.mode };
+    Directory {
+        path: path.clone(),
+        there: *there,
+        attributes: Attributes { mode, ..wanted.attributes },
+        which: Which { mode: which.mode || closed, ..which },
+        keeps_time: wanted.carries_time(),
+        touched: AtomicBool::new(false),
+        parent,
     }
 }

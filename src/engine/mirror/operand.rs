@@ -9,10 +9,30 @@ use std::sync::Arc;
 use crate::disk::error::DiskError;
 use crate::disk::listing::Hides;
 use crate::disk::walk::{Step, Walk, WalkOptions, Window};
+use crate::engine::far::error::FarError;
+use crate::engine::far::folder::Far;
+use crate::engine::far::placed::Placed;
 use crate::engine::mirror::error::MirrorError;
 use crate::engine::tree::Tree;
+use crate::model::entry::Kind;
 use crate::model::path::{RelPath, escape};
 use crate::rules::scope::Scope;
+
+/// One side of a run.
+#[derive(Clone)]
+pub enum Operand {
+    /// A path of this machine. A trailing slash means what is in it.
+    Path(PathBuf),
+    /// The folder of a peer, or a path in it, as it was opened.
+    Far {
+        /// The folder below that path.
+        far: Arc<Far>,
+        /// What is in it is meant, and not itself.
+        contents: bool,
+        /// As the user wrote it.
+        shown: String,
+    },
+}
 
 /// One source: a tree, and where in it the walk starts. Paths of the walk are paths below the destination too.
 pub(crate) struct Source {
@@ -25,13 +45,79 @@ pub(crate) struct Source {
 
 /// The destination: a directory that is there or is to be made.
 pub(crate) struct Destination {
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     pub(crate) exists: bool,
+}
+
+/// Where a destination is.
+pub(crate) enum Place {
+    Here(PathBuf),
+    There(Arc<Placed>),
+}
+
+/// What a destination that was named turns out to be.
+enum Form {
+    /// A directory that is there.
+    Dir,
+    /// A directory that is not there yet.
+    Absent,
+    /// The new name of a single file.
+    Name,
+}
+
+impl Operand {
+    /// Returns the same, with what is in it meant.
+    pub(crate) fn contents(&self) -> Self {
+        match self.clone() {
+            Self::Path(path) => Self::Path(path.join("")),
+            Self::Far { far, shown, .. } => Self::Far { far, contents: true, shown },
+        }
+    }
+
+    /// Whether it is a directory.
+    pub(crate) fn is_dir(&self) -> bool {
+        match self {
+            Self::Path(path) => path.is_dir(),
+            Self::Far { far, .. } => {
+                far.stat(&RelPath::root()).ok().flatten().is_some_and(|stat| stat.kind == Kind::Dir)
+            }
+        }
+    }
+
+    /// Returns the folder of a peer that this names.
+    pub(crate) fn far(&self) -> Option<&Arc<Far>> {
+        match self {
+            Self::Path(_) => None,
+            Self::Far { far, .. } => Some(far),
+        }
+    }
+
+    /// Returns the operand for people.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Path(path) => escape(path.as_os_str().as_bytes()),
+            Self::Far { shown, .. } => shown.clone(),
+        }
+    }
+
+    fn ends_with_slash(&self) -> bool {
+        match self {
+            Self::Path(path) => path.as_os_str().as_bytes().ends_with(b"/"),
+            Self::Far { contents, .. } => *contents,
+        }
+    }
 }
 
 impl Source {
     /// Returns the source that `operand` names: with a trailing slash the contents, else the thing itself.
-    fn new(operand: &Path) -> Result<Self, MirrorError> {
+    fn new(operand: &Operand) -> Result<Self, MirrorError> {
+        match operand {
+            Operand::Path(path) => Self::here(path),
+            Operand::Far { far, contents, shown } => Self::there(far, *contents, shown),
+        }
+    }
+
+    fn here(operand: &Path) -> Result<Self, MirrorError> {
         let bytes = operand.as_os_str().as_bytes();
         let end = bytes.iter().rposition(|b| *b != b'/').map_or(0, |at| at + 1);
         let trimmed = &bytes[..end];
@@ -52,6 +138,16 @@ impl Source {
         }
     }
 
+    fn there(far: &Arc<Far>, contents: bool, shown: &str) -> Result<Self, MirrorError> {
+        let start = if contents { RelPath::root() } else { name_of(far) };
+        let root = Tree::Far(Arc::new(Placed { far: Arc::clone(far), at: start.clone() }));
+        let missing = |source| MirrorError::Source { path: shown.to_owned(), source };
+        match root.stat(&start).map_err(missing)? {
+            Some(stat) if stat.kind == Kind::Dir || !contents => Ok(Self { root, start, rename: None }),
+            Some(_) | None => Err(MirrorError::NoSource { path: shown.to_owned() }),
+        }
+    }
+
     /// Whether this source, too, has something for `path`.
     pub(crate) fn has(&self, path: &RelPath) -> bool {
         let within = *path == self.start || path.is_below(&self.start);
@@ -59,53 +155,93 @@ impl Source {
     }
 }
 
-/// Returns all sources, and where they go.
-///
-/// # Errors
-/// A source is missing; the destination is a file, or its parent is missing.
-pub(crate) fn resolve(sources: &[PathBuf], dest: &Path) -> Result<(Vec<Source>, Destination), MirrorError> {
-    let mut found = sources.iter().map(|source| Source::new(source)).collect::<Result<Vec<_>, _>>()?;
-    let bytes = dest.as_os_str().as_bytes();
-    let single_file = match &found[..] {
-        [one] => !one.start.is_root() && one.root.is_leaf(&one.start),
-        _ => false,
-    };
-    let is_dir = match std::fs::metadata(dest) {
-        Ok(meta) => Some(meta.is_dir()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Some(false),
-        Err(source) => {
-            return Err(MirrorError::Destination { path: escape(bytes), source });
-        }
-    };
-    match (is_dir, single_file) {
-        (Some(true), _) => Ok((found, Destination { path: dest.to_owned(), exists: true })),
-        (Some(false), false) => Err(MirrorError::NotADirectory { path: escape(bytes) }),
-        (None, true) if bytes.ends_with(b"/") => absent(found, dest),
-        (None, false) => absent(found, dest),
-        (Some(false) | None, true) => {
-            let name = dest.file_name().unwrap_or_default().as_bytes();
-            let above = dest.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !above.is_dir() {
-                return Err(MirrorError::NoParent { path: escape(bytes) });
-            }
-            let name = RelPath::new(name).ok().filter(|name| !name.is_root());
-            let name = name.ok_or_else(|| MirrorError::NotADirectory { path: escape(bytes) })?;
-            for source in &mut found {
-                source.rename = Some(name.clone()).filter(|name| *name != source.start);
-            }
-            Ok((found, Destination { path: above.to_owned(), exists: true }))
+impl Destination {
+    /// Returns the path that rules with the modifier `/` are relative to.
+    pub(crate) fn path(&self) -> PathBuf {
+        match &self.place {
+            Place::Here(path) => path.clone(),
+            Place::There(placed) => placed.path(),
         }
     }
 }
 
-/// Returns a destination that is to be made: its parent must be there.
-fn absent(found: Vec<Source>, dest: &Path) -> Result<(Vec<Source>, Destination), MirrorError> {
+/// Returns the name of the path that was opened in a folder; the root for the whole folder.
+fn name_of(far: &Far) -> RelPath {
+    RelPath::new(far.prefix().name()).unwrap_or_default()
+}
+
+/// Returns all sources, and where they go.
+///
+/// # Errors
+/// A source is missing; the destination is a file, or its parent is missing; more than one operand is at a peer.
+pub(crate) fn resolve(
+    sources: &[Operand],
+    dest: &Operand,
+) -> Result<(Vec<Source>, Destination), MirrorError> {
+    if sources.iter().chain([dest]).filter(|operand| operand.far().is_some()).count() > 1 {
+        let what = "only one operand can be at another node; make it two runs".to_owned();
+        return Err(MirrorError::Unsupported { what });
+    }
+    let mut found = sources.iter().map(Source::new).collect::<Result<Vec<_>, _>>()?;
+    let single_file = match &found[..] {
+        [one] => !one.start.is_root() && one.root.is_leaf(&one.start),
+        _ => false,
+    };
+    let form = match (dest_is_dir(dest)?, single_file) {
+        (Some(true), _) => Form::Dir,
+        (Some(false), false) => return Err(MirrorError::NotADirectory { path: dest.shown() }),
+        (None, true) if dest.ends_with_slash() => Form::Absent,
+        (None, false) => Form::Absent,
+        (Some(false) | None, true) => Form::Name,
+    };
+    let (destination, name) = match dest {
+        Operand::Path(path) => here(path, &form)?,
+        Operand::Far { far, .. } => there(far, &form),
+    };
+    if matches!(form, Form::Name) {
+        let name = name.filter(|name| !name.is_root());
+        let name = name.ok_or_else(|| MirrorError::NotADirectory { path: dest.shown() })?;
+        for source in &mut found {
+            source.rename = Some(name.clone()).filter(|name| *name != source.start);
+        }
+    }
+    Ok((found, destination))
+}
+
+/// Whether the destination is a directory; `None` where there is nothing.
+fn dest_is_dir(dest: &Operand) -> Result<Option<bool>, MirrorError> {
+    match dest {
+        Operand::Path(path) => match std::fs::metadata(path) {
+            Ok(meta) => Ok(Some(meta.is_dir())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(Some(false)),
+            Err(source) => Err(MirrorError::Destination { path: dest.shown(), source }),
+        },
+        Operand::Far { far, .. } => {
+            let stat = far.stat(&RelPath::root()).map_err(FarError::from)?;
+            Ok(stat.map(|stat| stat.kind == Kind::Dir))
+        }
+    }
+}
+
+/// Returns the destination at a path of this machine, whose parent must be there, and its name.
+fn here(dest: &Path, form: &Form) -> Result<(Destination, Option<RelPath>), MirrorError> {
     let above = dest.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !above.is_dir() {
+    if !matches!(form, Form::Dir) && !above.is_dir() {
         return Err(MirrorError::NoParent { path: escape(dest.as_os_str().as_bytes()) });
     }
-    Ok((found, Destination { path: dest.to_owned(), exists: false }))
+    let path = if matches!(form, Form::Name) { above } else { dest };
+    let name = RelPath::new(dest.file_name().unwrap_or_default().as_bytes()).ok();
+    let exists = !matches!(form, Form::Absent);
+    Ok((Destination { place: Place::Here(path.to_owned()), exists }, name))
+}
+
+/// Returns the destination in the folder of a peer, and its name. Whether a parent is there only the peer knows.
+fn there(far: &Arc<Far>, form: &Form) -> (Destination, Option<RelPath>) {
+    let name = name_of(far);
+    let at = if matches!(form, Form::Name) { name.clone() } else { RelPath::root() };
+    let place = Place::There(Arc::new(Placed { far: Arc::clone(far), at }));
+    (Destination { place, exists: !matches!(form, Form::Absent) }, Some(name))
 }
 
 /// What a `--files-from` list names.
@@ -190,11 +326,11 @@ mod tests {
         for (case, operand, start) in
             [("itself", "dir", "dir"), ("contents", "dir/", "."), ("a dot", "dir/.", ".")]
         {
-            let source = Source::new(&tree.path().join("").join(operand)).unwrap();
+            let source = Source::here(&tree.path().join("").join(operand)).unwrap();
             let named = if operand.ends_with('/') || operand.ends_with('.') { "." } else { start };
             assert_eq!(source.start.to_string(), named, "{case}");
         }
-        assert!(matches!(Source::new(&tree.path().join("no")), Err(MirrorError::NoSource { .. })));
-        assert!(Source::new(&tree.path().join("no/")).is_err());
+        assert!(matches!(Source::here(&tree.path().join("no")), Err(MirrorError::NoSource { .. })));
+        assert!(Source::here(&tree.path().join("no/")).is_err());
     }
 }

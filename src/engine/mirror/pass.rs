@@ -9,12 +9,13 @@ use crate::disk::attributes::Which;
 use crate::disk::error::DiskError;
 use crate::disk::listing::{DirInfo, Hides};
 use crate::disk::walk::{Entry, Step, Walk, WalkOptions, Window};
+use crate::engine::mirror::account::count;
 use crate::engine::mirror::directory::{Directory, release};
+use crate::engine::mirror::job::Job;
 use crate::engine::mirror::operand::Source;
 use crate::engine::mirror::removal::{Flip, MOUNTED, Removal, may_go, toll_below, toll_of};
 use crate::engine::mirror::setting::{Setting, mend};
-use crate::engine::mirror::site::{Site, count};
-use crate::engine::mirror::worker::Job;
+use crate::engine::mirror::site::Site;
 use crate::engine::report::{Item, Observer, Progress};
 use crate::engine::selection;
 use crate::engine::tree::Tree;
@@ -82,7 +83,7 @@ impl Pass<'_> {
         }
         let scope = match self.enter_root(source) {
             Ok(scope) => scope,
-            Err(why) => return self.site.problem(&source.start, why),
+            Err(why) => return self.site.account.problem(&source.start, why),
         };
         let is_dir =
             source.root.stat(&source.start).ok().flatten().is_some_and(|stat| stat.kind == Kind::Dir);
@@ -90,7 +91,10 @@ impl Pass<'_> {
             return;
         }
         if is_dir && !self.setting.options.preserve.recursive && self.only.is_none() {
-            return self.site.skip(&source.start, "is a directory, and directories are not descended into");
+            return self
+                .site
+                .account
+                .skip(&source.start, "is a directory, and directories are not descended into");
         }
         let options = WalkOptions {
             threads: LISTERS,
@@ -105,7 +109,7 @@ impl Pass<'_> {
         };
         self.at = at;
         for step in Walk::new(source.root.lister(), self.site.dest.as_ref().map(Tree::lister), options) {
-            if self.site.is_full() {
+            if self.site.account.is_full() {
                 break;
             }
             self.step(at, step);
@@ -156,8 +160,8 @@ impl Pass<'_> {
                     self.goes(&path, beside);
                 }
             }
-            Step::Unreadable { path, error } => self.site.source_problem(&path, &error),
-            Step::Unnameable { dir, error } => self.site.source_problem(&dir, &error),
+            Step::Unreadable { path, error } => self.site.account.source_problem(&path, &error),
+            Step::Unnameable { dir, error } => self.site.account.source_problem(&dir, &error),
             Step::Mount { .. } => {}
         }
     }
@@ -181,17 +185,17 @@ impl Pass<'_> {
         self.progress.scanned += 1;
         self.observer.progress(self.progress, Some(&entry.path));
         {
-            let mut report = self.site.report();
+            let mut report = self.site.account.report();
             count(&mut report.seen, entry.stat.kind);
             if entry.stat.kind == Kind::File {
                 report.bytes_total += entry.stat.size;
             }
         }
         if let Some(why) = self.setting.refuses(entry.stat.kind) {
-            return self.site.skip(&entry.path, why);
+            return self.site.account.skip(&entry.path, why);
         }
         if self.is_mount(&entry.path, there.as_ref()) {
-            self.site.problem(&entry.path, MOUNTED);
+            self.site.account.problem(&entry.path, MOUNTED);
             self.refused = Some(entry.path);
             return;
         }
@@ -221,15 +225,15 @@ impl Pass<'_> {
         let (root, from) = (source.root.clone(), source.start.clone());
         let stat = match root.stat(&from) {
             Ok(Some(stat)) => stat,
-            Ok(None) => return self.site.problem(&from, "vanished"),
-            Err(error) => return self.site.source_problem(&from, &error),
+            Ok(None) => return self.site.account.problem(&from, "vanished"),
+            Err(error) => return self.site.account.source_problem(&from, &error),
         };
         let there = self.site.dest.as_ref().and_then(|dest| dest.stat(to).ok().flatten());
         self.of += u64::from(there.is_some());
-        count(&mut self.site.report().seen, stat.kind);
-        self.site.report().bytes_total += stat.size;
+        count(&mut self.site.account.report().seen, stat.kind);
+        self.site.account.report().bytes_total += stat.size;
         match self.setting.refuses(stat.kind) {
-            Some(why) => self.site.skip(&from, why),
+            Some(why) => self.site.account.skip(&from, why),
             None => self.leaf(&root, &from, to, &self.setting.wanted(&stat), there.as_ref()),
         }
     }
@@ -241,7 +245,7 @@ impl Pass<'_> {
             Decision::CompareContent => match self.compare(root, from, to, wanted) {
                 Ok(true) => Action::Attributes,
                 Ok(false) => Action::Update,
-                Err(error) => return self.site.source_problem(from, &error),
+                Err(error) => return self.site.account.source_problem(from, &error),
             },
         };
         if action != Action::Leave {
@@ -337,7 +341,7 @@ impl Pass<'_> {
             self.of += toll;
             self.flips.push(Flip { rules, job, item });
         } else {
-            self.site.problem(&job.to, "cannot delete non-empty directory");
+            self.site.account.problem(&job.to, "cannot delete non-empty directory");
             release(self.site, job.dir);
         }
     }
@@ -383,10 +387,10 @@ impl Pass<'_> {
     /// Notes what the destination alone has in a directory.
     fn take_stock(&mut self, frame: &mut Frame, info: &DirInfo) {
         if let Some(error) = &info.error {
-            self.site.source_problem(&frame.path, error);
+            self.site.account.source_problem(&frame.path, error);
         }
         if let Some(error) = info.beside_error.as_ref().filter(|_| frame.there.is_some()) {
-            self.site.problem(&frame.path, error);
+            self.site.account.problem(&frame.path, error);
         }
         let (Some(dest), Some(rules)) = (&self.site.dest, &frame.rules) else {
             return;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::disk::apply::{DirRemoval, Fate};
+use crate::disk::apply::{ApplyError, DirRemoval, Fate};
 use crate::disk::listing::Hides;
 use crate::disk::walk::{Step, Walk, WalkOptions, Window};
+use crate::engine::mirror::account::count;
 use crate::engine::mirror::directory::Directory;
-use crate::engine::mirror::site::{Site, count};
-use crate::engine::mirror::worker::{Job, work_alone};
+use crate::engine::mirror::hand::{Hand, Means};
+use crate::engine::mirror::job::Job;
+use crate::engine::mirror::site::Site;
+use crate::engine::mirror::worker::work_alone;
 use crate::engine::report::{Item, Observer};
 use crate::engine::tree::Tree;
 use crate::model::entry::Kind;
@@ -187,9 +190,7 @@ impl Remover<'_> {
                 self.one(&path, stat.kind, stat);
             }
         }
-        if self.site.hand.is_some() {
-            self.site.changed(removal.dir.clone());
-        }
+        self.site.changed(removal.dir.clone());
         if let Some(dir) = &removal.restore {
             dir.restore_time(self.site);
         }
@@ -199,7 +200,7 @@ impl Remover<'_> {
     pub(crate) fn flip(&mut self, flip: Flip) {
         let path = flip.job.to.clone();
         if !self.empty(&flip.rules, &path) {
-            return self.site.problem(&path, "cannot delete non-empty directory");
+            return self.site.account.problem(&path, "cannot delete non-empty directory");
         }
         if let Some(item) = &flip.item {
             self.observer.item(item);
@@ -212,35 +213,39 @@ impl Remover<'_> {
         let dest = self.dest.clone();
         descend(&dest, rules, path, self.beside, &mut |found| match found {
             Found::Goes(path, kind, stat) => self.one(path, kind, stat),
-            Found::Stays(path, why) => self.site.problem(path, why),
+            Found::Stays(path, why) => self.site.account.problem(path, why),
         })
     }
 
     fn one(&mut self, path: &RelPath, kind: Kind, stat: &Stat) {
-        let dir = kind == Kind::Dir;
-        if let Some(hand) = &self.site.hand {
-            let gone = if dir {
-                hand.apply.remove_dir(path).map(|removed| removed != DirRemoval::NotEmpty)
-            } else {
-                let kept = self.site.backup.as_ref().map_or(Ok(None), |backup| backup.take(hand, path, stat));
-                kept.and_then(|kept| match kept {
-                    Some(dir) => {
-                        self.site.changed(dir);
-                        Ok(())
-                    }
-                    None => hand.apply.remove(path, stat, Fate::Discard).map(drop),
-                })
-                .map(|()| true)
-            };
-            match gone {
+        match &self.site.hand {
+            Some(Hand::Here(means)) => match self.take_away(means, path, kind, stat) {
                 Ok(true) => {}
                 // A backup was left in it.
                 Ok(false) => return,
-                Err(error) => return self.site.apply_problem(path, &error),
-            }
+                Err(error) => return self.site.account.apply_problem(path, &error),
+            },
+            Some(Hand::There(courier)) => courier.remove(&self.site.account, path, kind),
+            None => {}
         }
+        let dir = kind == Kind::Dir;
         let item = Item { code: DELETING.to_owned(), path: path.clone(), dir, suffix: Vec::new() };
         self.observer.item(&item);
-        count(&mut self.site.report().deleted, kind);
+        // What a peer deletes is counted when it has done so.
+        if !matches!(self.site.hand, Some(Hand::There(_))) {
+            count(&mut self.site.account.report().deleted, kind);
+        }
+    }
+
+    /// Takes one entry away, or keeps it as a backup. Returns whether it is gone from its place.
+    fn take_away(&self, means: &Means, path: &RelPath, kind: Kind, stat: &Stat) -> Result<bool, ApplyError> {
+        if kind == Kind::Dir {
+            return Ok(means.apply.remove_dir(path)? != DirRemoval::NotEmpty);
+        }
+        match self.site.backup.as_ref().map_or(Ok(None), |backup| backup.take(means, path, stat))? {
+            Some(dir) => self.site.changed(dir),
+            None => drop(means.apply.remove(path, stat, Fate::Discard)?),
+        }
+        Ok(true)
     }
 }

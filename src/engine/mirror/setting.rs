@@ -24,6 +24,12 @@ pub(crate) struct Setting {
     owners: OwnerMap,
     names: SystemNames,
     pub(crate) process: Process,
+    /// Whether entries may be given to any group.
+    any_group: bool,
+    /// Whether devices and sockets may be made.
+    special: bool,
+    /// Whether files may have set-id bits.
+    set_id: bool,
 }
 
 impl Setting {
@@ -68,6 +74,9 @@ impl Setting {
             chmod: Chmod::parse(&preserve.chmod)?,
             owners,
             names,
+            any_group: process.is_root,
+            special: process.is_root,
+            set_id: true,
             process,
             options: options.clone(),
         })
@@ -84,14 +93,22 @@ impl Setting {
         self.carried.dir_times = false;
     }
 
+    /// Takes it that a peer makes the entries: devices and set-id bits only where it trusts us with them. Which owners
+    /// it gives is its own matter.
+    pub(crate) fn made_by_peer(&mut self, trusts: bool) {
+        self.carried.owner = self.options.preserve.owner;
+        (self.any_group, self.special, self.set_id) = (true, trusts, trusts);
+    }
+
     /// Returns an entry of the source as it shall be at the destination.
     pub(crate) fn wanted(&self, stat: &Stat) -> Wanted {
+        let cut = if self.set_id || stat.kind == Kind::Dir { 0 } else { 0o6000 };
         let attributes = Attributes {
-            mode: self.chmod.apply(stat.attributes.mode, stat.kind, self.process.umask),
+            mode: !cut & self.chmod.apply(stat.attributes.mode, stat.kind, self.process.umask),
             owner: self.owners.apply(stat.attributes.owner, &self.names),
             mtime: stat.attributes.mtime,
         };
-        let may_group = self.process.is_root || self.process.groups.contains(&attributes.owner.gid);
+        let may_group = self.any_group || self.process.groups.contains(&attributes.owner.gid);
         let carried = Carried { group: self.carried.group && may_group, ..self.carried };
         Wanted { stat: *stat, attributes, carried }
     }
@@ -106,7 +123,7 @@ impl Setting {
             Kind::Socket if !preserve.specials => Some("special files are not carried"),
             Kind::CharDevice | Kind::BlockDevice if !preserve.devices => Some("devices are not carried"),
             Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
-                (!self.process.is_root).then_some("only root can make it")
+                (!self.special).then_some("only root can make it")
             }
         }
     }

@@ -1,19 +1,20 @@
 //! The threads that copy: content is staged, dressed and flushed in batches, and gets its names after that.
 
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::disk::apply::{ApplyError, Fate};
 use crate::disk::attributes::Which;
-use crate::disk::error::DiskError;
 use crate::disk::stage::{StageError, Staged, Target, flush_all};
-use crate::engine::mirror::directory::{Directory, release};
-use crate::engine::mirror::hand::Hand;
-use crate::engine::mirror::site::{FLUSH_THREADS, Site, count};
+use crate::engine::mirror::account::count;
+use crate::engine::mirror::directory::release;
+use crate::engine::mirror::fetch::fetch;
+use crate::engine::mirror::hand::{Hand, Means};
+use crate::engine::mirror::job::Job;
+use crate::engine::mirror::sending::send;
+use crate::engine::mirror::site::{FLUSH_THREADS, Site};
 use crate::engine::tree::Tree;
-use crate::model::entry::{Content, Kind};
-use crate::model::metadata::{Attributes, Stat};
-use crate::model::path::RelPath;
+use crate::model::entry::Kind;
 
 /// Entries that are flushed together; each holds a descriptor.
 const BATCH_ENTRIES: usize = 128;
@@ -22,26 +23,19 @@ const BATCH_BYTES: u64 = 16 * 1024 * 1024;
 /// How often a file that changes under the reader is copied again.
 const TRIES: usize = 3;
 
-/// One path that is not a directory, decided.
-pub(crate) struct Job {
-    pub(crate) source: Tree,
-    pub(crate) from: RelPath,
-    pub(crate) to: RelPath,
-    pub(crate) stat: Stat,
-    pub(crate) attributes: Attributes,
-    pub(crate) which: Which,
-    /// What stands at the destination.
-    pub(crate) there: Option<Stat>,
-    /// Whether content is written; else attributes alone.
-    pub(crate) writes: bool,
-    pub(crate) dir: Option<Arc<Directory>>,
-}
-
 /// What one thread has staged and not yet published.
 #[derive(Default)]
 struct Batch {
     entries: Vec<(Job, Staged)>,
+    /// What is fetched together.
+    wanted: Vec<Job>,
     bytes: u64,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.entries.len() + self.wanted.len() >= BATCH_ENTRIES || self.bytes >= BATCH_BYTES
+    }
 }
 
 /// Does jobs until there are no more.
@@ -51,29 +45,40 @@ pub(crate) fn work(site: &Site, jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { break };
-        if site.is_full() {
-            release(site, job.dir);
-            continue;
-        }
-        take(site, hand, &mut batch, job);
-        if batch.entries.len() >= BATCH_ENTRIES || batch.bytes >= BATCH_BYTES {
-            publish(site, hand, std::mem::take(&mut batch));
+        match hand {
+            _ if site.account.is_full() => release(site, job.dir),
+            Hand::There(courier) => send(site, courier, job),
+            Hand::Here(means) => {
+                take(site, means, &mut batch, job);
+                if batch.is_full() {
+                    publish(site, means, std::mem::take(&mut batch));
+                }
+            }
         }
     }
-    publish(site, hand, batch);
+    if let Hand::Here(means) = hand {
+        publish(site, means, batch);
+    }
 }
 
 /// Does one job at once.
 pub(crate) fn work_alone(site: &Site, job: Job) {
-    let Some(hand) = &site.hand else {
-        return release(site, job.dir);
-    };
-    let mut batch = Batch::default();
-    take(site, hand, &mut batch, job);
-    publish(site, hand, batch);
+    match &site.hand {
+        None => release(site, job.dir),
+        Some(Hand::There(courier)) => send(site, courier, job),
+        Some(Hand::Here(means)) => {
+            let mut batch = Batch::default();
+            take(site, means, &mut batch, job);
+            publish(site, means, batch);
+        }
+    }
 }
 
-fn take(site: &Site, hand: &Hand, batch: &mut Batch, mut job: Job) {
+fn take(site: &Site, hand: &Means, batch: &mut Batch, mut job: Job) {
+    if job.writes && job.stat.kind == Kind::File && matches!(job.source, Tree::Far(_)) {
+        batch.bytes += job.stat.size;
+        return batch.wanted.push(job);
+    }
     let staged = if job.writes { stage(site, hand, &mut job) } else { mend(site, hand, &mut job) };
     match staged {
         Some(staged) => {
@@ -85,26 +90,21 @@ fn take(site: &Site, hand: &Hand, batch: &mut Batch, mut job: Job) {
 }
 
 /// Returns the content of a job, staged and dressed; `None` where that failed and was told.
-fn stage(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
+fn stage(site: &Site, hand: &Means, job: &mut Job) -> Option<Staged> {
     let staged = match job.stat.kind {
         Kind::File => stage_file(site, hand, job)?,
-        kind @ (Kind::Dir
-        | Kind::Symlink
-        | Kind::Fifo
-        | Kind::Socket
-        | Kind::CharDevice
-        | Kind::BlockDevice) => {
-            let content = match other_content(job, kind) {
+        Kind::Dir | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
+            let content = match job.content() {
                 Ok(content) => content,
                 Err(error) => {
-                    site.source_problem(&job.from, &error);
+                    site.account.source_problem(&job.from, &error);
                     return None;
                 }
             };
             match hand.stage.other(&job.to, &content) {
                 Ok(staged) => staged,
                 Err(error) => {
-                    site.disk_problem(&job.to, &error);
+                    site.account.disk_problem(&job.to, &error);
                     return None;
                 }
             }
@@ -119,22 +119,21 @@ fn dressed(site: &Site, job: &Job, staged: Staged) -> Option<Staged> {
         // Owners that may not be set are left, as rsync does.
         Ok(_refused) => Some(staged),
         Err(error) => {
-            site.disk_problem(&job.to, &error);
+            site.account.disk_problem(&job.to, &error);
             None
         }
     }
 }
 
-fn stage_file(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
+fn stage_file(site: &Site, hand: &Means, job: &mut Job) -> Option<Staged> {
     let target = if job.there.is_some() { Target::Taken } else { Target::Free };
     let mut tries = TRIES;
     loop {
         tries -= 1;
-        let Tree::Disk(root) = &job.source;
-        let (file, stat) = match root.open_file(&job.from) {
+        let (file, stat) = match job.source.open_file(&job.from) {
             Ok(open) => open,
             Err(error) => {
-                site.source_problem(&job.from, &error);
+                site.account.source_problem(&job.from, &error);
                 return None;
             }
         };
@@ -143,7 +142,7 @@ fn stage_file(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
             Ok(staged) => {
                 // The time of the bytes that were read, should the file be newer than the listing.
                 job.attributes.mtime = stat.attributes.mtime;
-                let mut report = site.report();
+                let mut report = site.account.report();
                 report.bytes_sent += staged.size();
                 report.bytes_received += staged.size();
                 report.bytes_transferred += staged.size();
@@ -152,27 +151,16 @@ fn stage_file(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
             }
             Err(StageError::Busy { .. }) if tries > 0 => {}
             Err(error) => {
-                site.stage_problem(&job.from, &error);
+                site.account.stage_problem(&job.from, &error);
                 return None;
             }
         }
     }
 }
 
-fn other_content(job: &Job, kind: Kind) -> Result<Content, DiskError> {
-    Ok(match kind {
-        Kind::Symlink => Content::Symlink(job.source.read_link(&job.from)?),
-        Kind::Fifo => Content::Fifo,
-        Kind::Socket => Content::Socket,
-        Kind::CharDevice | Kind::BlockDevice => Content::Device { kind, rdev: job.stat.rdev },
-        // Files are staged with their bytes; directories are no jobs.
-        Kind::File | Kind::Dir => Content::Dir,
-    })
-}
-
 /// Sets attributes where the content stays. A file that has other links gets a copy of its own first, so that a name
 /// outside the tree keeps its mode and owner: that copy is returned.
-fn mend(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
+fn mend(site: &Site, hand: &Means, job: &mut Job) -> Option<Staged> {
     let there = job.there?;
     if there.kind == Kind::File && there.links > 1 {
         let which = job.which;
@@ -199,21 +187,26 @@ fn mend(site: &Site, hand: &Hand, job: &mut Job) -> Option<Staged> {
         return match copied {
             Ok(staged) => dressed(site, job, staged),
             Err(error) => {
-                site.stage_problem(&job.to, &error);
+                site.account.stage_problem(&job.to, &error);
                 None
             }
         };
     }
     match hand.apply.set_attributes(&job.to, &job.attributes, job.which, &there) {
-        Ok(_refused) => site.report().updated += 1,
-        Err(error) => site.apply_problem(&job.to, &error),
+        Ok(_refused) => site.account.report().updated += 1,
+        Err(error) => site.account.apply_problem(&job.to, &error),
     }
     None
 }
 
 /// Makes a batch durable and gives its entries their names.
-fn publish(site: &Site, hand: &Hand, batch: Batch) {
-    let (jobs, staged): (Vec<_>, Vec<_>) = batch.entries.into_iter().unzip();
+fn publish(site: &Site, hand: &Means, batch: Batch) {
+    let mut entries = batch.entries;
+    entries.extend(fetch(site, hand, batch.wanted).into_iter().filter_map(|(job, staged)| {
+        let staged = dressed(site, &job, staged);
+        staged.map(|staged| (job, staged))
+    }));
+    let (jobs, staged): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
     for (job, flushed) in jobs.into_iter().zip(flush_all(staged, FLUSH_THREADS)) {
         let Job { to, there, dir, stat, .. } = job;
         let published = flushed.map_err(ApplyError::Disk).and_then(|staged| match there {
@@ -227,13 +220,13 @@ fn publish(site: &Site, hand: &Hand, batch: Batch) {
         });
         match published {
             Ok(()) => {
-                let mut report = site.report();
+                let mut report = site.account.report();
                 match there {
                     None => count(&mut report.created, stat.kind),
                     Some(_) => report.updated += 1,
                 }
             }
-            Err(error) => site.apply_problem(&to, &error),
+            Err(error) => site.account.apply_problem(&to, &error),
         }
         match &dir {
             Some(dir) => dir.touch(),
