@@ -202,3 +202,6 @@ impl<'a> Operations<'a> {
         self.flush();
     }
 }
+
+#[cfg(test)]
+mod tests;

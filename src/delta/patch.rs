@@ -58,6 +58,7 @@ pub enum PatchError {
 #[derive(Debug)]
 pub struct Patch<'a> {
     region: &'a Region,
+    /// Bytes of the output that no operation was begun for.
     lacking: u64,
     /// The block after the previous copy.
     next: i64,
@@ -81,8 +82,7 @@ impl<'a> Patch<'a> {
         Self { region, lacking: length, next: 0, state: State::Head(Partial::default()) }
     }
 
-    /// Takes the next bytes of the operations and hands on, in order, what they make. What was pushed of an operation
-    /// is remembered: operations may be cut anywhere.
+    /// Takes the next bytes of the operations and hands on, in order, what they make. Operations may be cut anywhere.
     ///
     /// # Errors
     /// The operations are refused, or `step` failed; nothing may be pushed after that.
@@ -179,5 +179,75 @@ fn whole(taken: Taken) -> Result<Option<u64>, PatchError> {
         Taken::Whole(value) => Ok(Some(value)),
         Taken::More => Ok(None),
         Taken::TooLong => Err(PatchError::Number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::region::Gap;
+
+    /// A region of 10 blocks and 100 bytes that starts at 1,000 of the basis.
+    fn region() -> Region {
+        let run = 0..5_220;
+        Region::of(&Gap { piece: run.clone(), run, left: 1_000, right: 6_220 }, 9_000).unwrap()
+    }
+
+    /// What `operations` make of `length` bytes: copied ranges as `C`, literals as `L`.
+    fn made(operations: &[u8], length: u64, cut: usize) -> Result<String, PatchError> {
+        let region = region();
+        let mut patch = Patch::new(&region, length);
+        let mut shown = String::new();
+        for part in operations.chunks(cut) {
+            patch.push(part, &mut |step| {
+                match step {
+                    Step::Copy { basis, length } => shown += &format!("C{basis}+{length} "),
+                    Step::Literal(bytes) => bytes.iter().for_each(|byte| shown += &format!("L{byte} ")),
+                }
+                Ok::<_, PatchError>(())
+            })?;
+        }
+        patch.finish()?;
+        Ok(shown)
+    }
+
+    #[test]
+    fn operations_are_taken_however_they_are_cut() {
+        // A literal of two bytes, blocks 3 and 4, then block 4 again, then the short last one.
+        let operations = [5, 8, 9, 4, 6, 2, 1, 2, 10];
+        for cut in [1, 2, 3, 9] {
+            let shown = made(&operations, 2 + 3 * 512 + 100, cut);
+            let expected = "L8 L9 C2536+1024 C3048+512 C6120+100 ";
+            assert_eq!(shown, Ok(expected.to_owned()), "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn hostile_operations_are_refused() {
+        let outside = |first, count| PatchError::Outside { first, count, blocks: 11 };
+        let endless = [0xff; 12];
+        for (case, operations, length, error) in [
+            ("a copy of nothing", &[0, 0][..], 5, PatchError::Nothing),
+            ("a literal of nothing", &[1], 5, PatchError::Nothing),
+            ("before the region", &[2, 1], 512, outside(-1, 1)),
+            ("after the region", &[2, 22], 512, outside(11, 1)),
+            ("across its end", &[4, 20], 1_024, outside(10, 2)),
+            ("a number without end", &endless, 5, PatchError::Number),
+            ("a literal that is too long", &[7, 1, 2, 3], 2, PatchError::Longer { excess: 1 }),
+            ("a copy that is too long", &[2, 0], 511, PatchError::Longer { excess: 1 }),
+            ("an operation more", &[3, 1, 3, 1], 1, PatchError::Longer { excess: 1 }),
+            ("half an operation more", &[3, 1, 0x80], 1, PatchError::Shorter { lacking: 0 }),
+            ("no operation", &[], 1, PatchError::Shorter { lacking: 1 }),
+            ("a literal cut short", &[7, 1, 2], 3, PatchError::Shorter { lacking: 0 }),
+            ("a copy cut short", &[2], 512, PatchError::Shorter { lacking: 512 }),
+        ] {
+            assert_eq!(made(operations, length, 1), Err(error), "{case}");
+        }
+        let mut huge = Vec::new();
+        crate::delta::varint::write(u64::MAX - 1, &mut huge);
+        huge.push(2);
+        assert_eq!(made(&huge, u64::MAX, 1), Err(outside(1, u64::MAX / 2)));
+        huge[0] = 0xff;
+        assert_eq!(made(&huge, 9, 1), Err(PatchError::Longer { excess: u64::MAX / 2 - 9 }));
     }
 }

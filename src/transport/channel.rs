@@ -63,7 +63,8 @@ impl Shared {
         match error {
             ConnectionError::ApplicationClosed(close) => {
                 let code = Code::of(close.error_code.into_inner());
-                let text = String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
+                let text =
+                    String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
                 match code {
                     Code::Denied => WireError::Denied { peer, text },
                     Code::Version => WireError::Version { peer, why: text },
@@ -74,7 +75,9 @@ impl Shared {
                 WireError::Version { peer, why: "another version of QUIC".to_owned() }
             }
             ConnectionError::LocallyClosed => WireError::ClosedHere { peer },
-            ConnectionError::TimedOut => WireError::Lost { peer, why: "it does not answer any more".to_owned() },
+            ConnectionError::TimedOut => {
+                WireError::Lost { peer, why: "it does not answer any more".to_owned() }
+            }
             ConnectionError::Reset => WireError::Lost { peer, why: "it was restarted".to_owned() },
             ConnectionError::TransportError(_)
             | ConnectionError::ConnectionClosed(_)

@@ -11,7 +11,9 @@ use crate::transport::message::{Code, Refuse};
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     /// None of the addresses can be reached.
-    #[error("cannot connect to {address}: {why}; is csyncd running there, and does a firewall let UDP through?")]
+    #[error(
+        "cannot connect to {address}: {why}; is csyncd running there, and does a firewall let UDP through?"
+    )]
     Unreachable {
         /// The last address that was tried.
         address: String,
@@ -27,7 +29,9 @@ pub enum WireError {
         timeout: Duration,
     },
     /// Whoever answers is not the one that was meant.
-    #[error("{address} has the key {found}, not {wanted}: it is another machine, or its key was made anew; ask its owner before you pair with it again")]
+    #[error(
+        "{address} has the key {found}, not {wanted}: it is another machine, or its key was made anew; ask its owner before you pair with it again"
+    )]
     WrongKey {
         /// Where.
         address: SocketAddr,
@@ -37,7 +41,9 @@ pub enum WireError {
         found: PublicKey,
     },
     /// The peer speaks none of our versions.
-    #[error("{peer} speaks no version of the protocol that this csync speaks ({why}); bring both to the same release")]
+    #[error(
+        "{peer} speaks no version of the protocol that this csync speaks ({why}); bring both to the same release"
+    )]
     Version {
         /// Who.
         peer: String,

@@ -126,8 +126,7 @@ impl Header {
     /// # Errors
     /// The body is too long for its type.
     pub fn build(kind: Type, body: usize) -> Result<[u8; HEADER_BYTES], FrameError> {
-        let (_, number, max) =
-            TYPES.iter().find(|row| row.0 == kind).ok_or(FrameError::UnknownType(0))?;
+        let (_, number, max) = TYPES.iter().find(|row| row.0 == kind).ok_or(FrameError::UnknownType(0))?;
         let length = u32::try_from(body).unwrap_or(u32::MAX).saturating_add(1);
         if length > *max {
             return Err(FrameError::TooLong { length, max: *max });

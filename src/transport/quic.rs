@@ -89,7 +89,9 @@ impl Caller {
                     return Ok((endpoint, introduce(connection, key, self.rate).await?));
                 }
                 // That someone else answers is worth more than that another address is silent.
-                Ok(Err(error)) if !matches!(failure, Some(WireError::WrongKey { .. })) => failure = Some(error),
+                Ok(Err(error)) if !matches!(failure, Some(WireError::WrongKey { .. })) => {
+                    failure = Some(error)
+                }
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -126,8 +128,7 @@ async fn attempt(
     address: SocketAddr,
     key: PublicKey,
 ) -> Result<(Endpoint, Connection), WireError> {
-    let unreachable =
-        |why: String| WireError::Unreachable { address: address.to_string(), why };
+    let unreachable = |why: String| WireError::Unreachable { address: address.to_string(), why };
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let endpoint = tuning::endpoint(SocketAddr::new(any, 0), None)
@@ -174,15 +175,16 @@ async fn introduce(connection: Connection, peer: PublicKey, rate: Option<u64>) -
     shared.receiving.set(rate);
     let (send, recv) = connection.open_bi().await.map_err(|error| shared.lost(&error))?;
     let mut control = Channel::new(send, recv, Arc::clone(&shared));
-    control.send_soon(&Message::Hello(Hello { versions: VERSIONS.to_vec(), agent: AGENT.to_owned() })).await?;
+    control
+        .send_soon(&Message::Hello(Hello { versions: VERSIONS.to_vec(), agent: AGENT.to_owned() }))
+        .await?;
     match control.recv_soon().await? {
         Message::Welcome(Welcome { version, .. }) if VERSIONS.contains(&version) => {
             Ok(Met { connection, peer, shared, control })
         }
-        Message::Welcome(Welcome { version, .. }) => Err(WireError::Version {
-            peer: shared.peer.clone(),
-            why: format!("it chose version {version}"),
-        }),
+        Message::Welcome(Welcome { version, .. }) => {
+            Err(WireError::Version { peer: shared.peer.clone(), why: format!("it chose version {version}") })
+        }
         Message::Refuse(Refuse { code: Code::Denied, text }) => {
             Err(WireError::Denied { peer: shared.peer.clone(), text })
         }
@@ -426,7 +428,8 @@ async fn admit(incoming: Incoming, house: &Arc<House>) -> Option<Met> {
 /// The called side of the first words.
 async fn welcome(connection: &Connection, house: &Arc<House>) -> Result<Met, No> {
     let address = connection.remote_address();
-    let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let shown =
+        connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
     let key = shown
         .and_then(|shown| tls::key_of(shown.first()?))
         .ok_or_else(|| (Code::Denied, "no key was shown".to_owned()))?;

@@ -32,7 +32,9 @@ impl Throttle {
     /// Returns how many bytes to hand over at a time, so that limited traffic flows instead of stuttering.
     pub(crate) fn portion(&self) -> usize {
         let rate = self.0.lock().unwrap_or_else(PoisonError::into_inner).rate;
-        rate.map_or(usize::MAX, |rate| usize::try_from(rate / 8).unwrap_or(usize::MAX).clamp(1 << 10, 64 << 10))
+        rate.map_or(usize::MAX, |rate| {
+            usize::try_from(rate / 8).unwrap_or(usize::MAX).clamp(1 << 10, 64 << 10)
+        })
     }
 
     /// Waits until `bytes` more may pass.

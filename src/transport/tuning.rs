@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::udp::UdpSocketState;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt,
+};
 
 /// Protocol name in the TLS handshake. Only incompatible versions of the whole protocol get another.
 pub(crate) const ALPN: &[u8] = b"csync/1";

@@ -165,8 +165,9 @@ pub(crate) fn receive(basis: &[u8], target: &[u8]) -> (Vec<u8>, Cost) {
     receiver.cost.outline = encoded.len() as u64;
     let outline = Outline::decode(&encoded, target.len() as u64).expect("an honest outline");
     let inventory = Inventory::of(chunks_of(basis));
+    let unknown = inventory.unknown(&outline);
     let mut expanded = BTreeMap::new();
-    for index in inventory.unknown(&outline) {
+    for index in unknown {
         let list = sender.expand(index);
         receiver.cost.requests += 3;
         receiver.cost.chunks += list.len() as u64;

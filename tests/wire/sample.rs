@@ -6,9 +6,9 @@ use csync::model::path::RelPath;
 use csync::model::row::{Live, Loser, Origin, Row, Stamped, State, Tombstone};
 use csync::model::version::{COUNTER_MAX, Dot, ReplicaId, VersionVector};
 use csync::transport::message::{
-    Absent, Act, Block, Carried, Change, Code, Expand, Fetch, FolderInfo, Hello, Item, List, Listed,
-    Message, Names, Open, Opened, Outcome, Page, Part, Parts, Refuse, Right, Settled, Step, StepResult,
-    Welcome, Working,
+    Absent, Act, Block, Carried, Change, Code, Expand, Fetch, FolderInfo, Hello, Item, List, Listed, Message,
+    Names, Open, Opened, Outcome, Page, Part, Parts, Refuse, Right, Settled, Step, StepResult, Welcome,
+    Working,
 };
 use fastrand::Rng;
 
@@ -46,9 +46,7 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
             after: rng.bool().then(|| path(rng)),
         }),
         11 => Message::Page(page(rng)),
-        12 => {
-            Message::Fetch(Fetch { items: some(rng, 20, |rng| Item { path: path(rng), seq: seq(rng) }) })
-        }
+        12 => Message::Fetch(Fetch { items: some(rng, 20, |rng| Item { path: path(rng), seq: seq(rng) }) }),
         13 => Message::Change(change(rng)),
         14 => Message::Outcome(Outcome { results: some(rng, 20, result) }),
         15 => Message::Whole(some(rng, 20, |rng| rng.u32(..))),
@@ -134,10 +132,7 @@ fn content(rng: &mut Rng) -> Content {
         3 => Content::Socket,
         4 => Content::Device { kind: Kind::CharDevice, rdev: rng.u64(..) },
         5 => Content::Device { kind: Kind::BlockDevice, rdev: rng.u64(..) },
-        _ => Content::File {
-            digest: Digest::of(&[rng.u8(..)]),
-            size: rng.u64(0..=i64::MAX.unsigned_abs()),
-        },
+        _ => Content::File { digest: Digest::of(&[rng.u8(..)]), size: rng.u64(0..=i64::MAX.unsigned_abs()) },
     }
 }
 
@@ -171,7 +166,8 @@ pub(crate) fn row(rng: &mut Rng) -> Row {
 }
 
 fn names(rng: &mut Rng) -> Names {
-    let name = |rng: &mut Rng| (rng.u32(..), some(rng, 5, |rng| rng.u8(1..)).into_iter().chain([b'x']).collect());
+    let name =
+        |rng: &mut Rng| (rng.u32(..), some(rng, 5, |rng| rng.u8(1..)).into_iter().chain([b'x']).collect());
     Names { users: some(rng, 3, name), groups: some(rng, 3, name) }
 }
 
@@ -183,8 +179,7 @@ fn page(rng: &mut Rng) -> Page {
 }
 
 fn step(rng: &mut Rng) -> Step {
-    let which =
-        Carried { mode: rng.bool(), user: rng.bool(), group: rng.bool(), mtime: rng.bool() };
+    let which = Carried { mode: rng.bool(), user: rng.bool(), group: rng.bool(), mtime: rng.bool() };
     let act = match rng.u8(0..3) {
         0 => Act::Make {
             content: content(rng),

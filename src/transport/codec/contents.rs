@@ -3,9 +3,7 @@
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
 use crate::transport::codec::writer::Writer;
-use crate::transport::message::{
-    Absent, BLOCK_BYTES_MAX, Block, Expand, ITEMS_MAX, Part, Parts,
-};
+use crate::transport::message::{Absent, BLOCK_BYTES_MAX, Block, Expand, ITEMS_MAX, Part, Parts};
 
 /// The limit of what is limited by the length of its frame alone.
 const WHOLE_FRAME: usize = 2 << 20;

@@ -9,9 +9,7 @@ use crate::transport::codec::values::{
     read_inner_path, read_names, read_path, read_seq, write_names, write_path,
 };
 use crate::transport::codec::writer::Writer;
-use crate::transport::message::{
-    ITEMS_MAX, List, Listed, Outcome, PAGE_ROWS_MAX, Page, StepResult,
-};
+use crate::transport::message::{ITEMS_MAX, List, Listed, Outcome, PAGE_ROWS_MAX, Page, StepResult};
 
 const DONE: u64 = 0;
 const CHANGED: u64 = 1;

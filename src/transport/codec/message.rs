@@ -69,8 +69,8 @@ fn read(kind: Type, body: &[u8]) -> Result<Message, CodecError> {
         Type::Folders => read_nothing(reader, Message::Folders)?,
         Type::FolderList => {
             let mut fields = reader.fields("FolderList")?;
-            let folders = fields
-                .need(reader, |reader| reader.list("folders", FOLDERS_MAX, control::read_folder))?;
+            let folders =
+                fields.need(reader, |reader| reader.list("folders", FOLDERS_MAX, control::read_folder))?;
             fields.end(reader)?;
             Message::FolderList(folders)
         }

@@ -4,8 +4,7 @@ use crate::model::path::RelPath;
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
 use crate::transport::codec::values::{
-    read_attributes, read_content, read_inner_path, read_names, read_path, read_seq,
-    write_attributes,
+    read_attributes, read_content, read_inner_path, read_names, read_path, read_seq, write_attributes,
     write_content, write_names, write_path,
 };
 use crate::transport::codec::writer::Writer;

@@ -130,9 +130,8 @@ pub(crate) fn read_row(reader: &mut Reader<'_>, table: &Table) -> Result<Row, Co
     let mut fields = reader.fields("a row")?;
     let vector = fields.may(reader, |reader| read_vector(reader, table))?;
     let state = fields.need(reader, |reader| read_state(reader, table))?;
-    let losers = fields.may(reader, |reader| {
-        reader.list("losers", LOSERS_MAX, |reader| read_loser(reader, table))
-    })?;
+    let losers =
+        fields.may(reader, |reader| reader.list("losers", LOSERS_MAX, |reader| read_loser(reader, table)))?;
     fields.end(reader)?;
     let losers = losers.unwrap_or_default();
     if !losers.is_sorted_by(|a, b| a.dot < b.dot) {

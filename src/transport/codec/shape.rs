@@ -68,7 +68,11 @@ fn head(bytes: &[u8]) -> Result<(Head, &[u8]), &'static str> {
     let (major, info) = (first >> 5, first & 0x1f);
     if major == 7 {
         // false, true, null.
-        return if matches!(info, 20..=22) { Ok((Head::Value, rest)) } else { Err("an item of a kind that is not used") };
+        return if matches!(info, 20..=22) {
+            Ok((Head::Value, rest))
+        } else {
+            Err("an item of a kind that is not used")
+        };
     }
     let (number, rest) = match info {
         0..=23 => (u64::from(info), rest),
