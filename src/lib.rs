@@ -241,7 +241,13 @@ pub mod engine {
 /// The program that stays up: who may do what in which folder, sessions, the control socket.
 pub mod daemon {
     pub mod control;
+    pub mod folders;
     pub mod grants;
+    pub mod log;
+    pub mod node;
+    pub mod notify;
+    pub mod run;
+    pub mod sessions;
     pub mod status;
 }
 
@@ -255,6 +261,7 @@ pub mod cli {
     pub mod failure;
     pub mod flags;
     pub mod grammar;
+    pub mod journal;
     pub mod listing;
     pub mod node;
     pub mod operand;
@@ -265,6 +272,7 @@ pub mod cli {
     pub mod render;
     pub mod settings;
     pub mod signal;
+    pub mod status;
     pub mod summary;
     pub mod sync;
     pub mod transfer;

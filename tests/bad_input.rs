@@ -293,12 +293,7 @@ const LINES: &[(&str, &[&str], i32, &[&str])] = &[
     ("rate", &["push", "--bwlimit=fast", "one", "nas::f"], 1, &["--bwlimit fast", "10GiB"]),
     ("rate without a wire", &["push", "--bwlimit=1M", "one", "two"], 1, &["--bwlimit", "ionice"]),
     ("timeout", &["push", "--timeout=soon", "one", "nas::f"], 1, &["--timeout soon", "5m"]),
-    (
-        "verb of later",
-        &["status", "--check"],
-        1,
-        &["error[E002]: csync status is not in this version", "fix:"],
-    ),
+    ("verb of later", &["wait", "--all"], 1, &["error[E002]: csync wait is not in this version", "fix:"]),
     ("flag of later", &["push", "-aH", "one", "two"], 1, &["--hard-links (-H) comes in a later version"]),
     ("rsync's flag", &["push", "--link-dest=x", "one", "two"], 1, &["--link-dest", "use --keep"]),
     ("rsync's delete", &["push", "-a", "--delete-before", "one", "two"], 1, &["use --delete"]),
@@ -306,6 +301,7 @@ const LINES: &[(&str, &[&str], i32, &[&str])] = &[
     ("bound", &["push", "--max-delete=150%", "one", "two"], 1, &["150%", "0% to 100%"]),
     ("policy", &["sync", "one", "two", "--conflict=loudest"], 1, &["loudest", "keep-both"]),
     ("cat without id", &["cat", "one/a"], 1, &["no version is named", "csync versions one/a"]),
+    ("B45 no daemon", &["status"], 1, &["error[E062]", "control.sock", "run csyncd", "work without it"]),
     ("no key", &["id"], 1, &["error[E014]", "csync init"]),
     ("bad name", &["init", "--name", "a b"], 1, &["--name", "1 to 64"]),
 ];
@@ -391,7 +387,7 @@ fn a_closed_standard_output_is_a_quiet_end() {
 fn csyncd_says_what_it_does_not_do() {
     let home = Home::new();
     for (args, exit) in
-        [(&["--version"][..], 0), (&["--help"], 0), (&[], 64), (&["--bogus"], 64), (&["--check-config"], 78)]
+        [(&["--version"][..], 0), (&["--help"], 0), (&[], 78), (&["--bogus"], 64), (&["--check-config"], 78)]
     {
         assert_eq!(home.run(CSYNCD, args).status.code(), Some(exit), "{args:?}");
     }

@@ -87,6 +87,8 @@ pub enum Verb {
     },
     /// `cat PATH@ID`.
     Cat(Versioned),
+    /// `status [FOLDER]`.
+    Status(StatusArgs),
     /// `init [--name NAME]`.
     Init {
         /// This node's name; else the host's.
@@ -136,6 +138,19 @@ pub struct Listing {
     pub json: bool,
     /// `--raw-names`.
     pub raw_names: bool,
+}
+
+/// What `status` shows.
+#[derive(Debug)]
+pub struct StatusArgs {
+    /// Only this folder.
+    pub folder: Option<String>,
+    /// `--check`: the line of a monitoring plugin.
+    pub check: bool,
+    /// `--watch`: again and again.
+    pub watch: bool,
+    /// How to show it.
+    pub listing: Listing,
 }
 
 /// What `resolve` does with a conflict.
@@ -229,6 +244,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
             Verb::Restore { version, to: given.get_one::<PathBuf>("to").cloned(), listing: shown(given)? }
         }
         "cat" => cat(given)?,
+        "status" => Verb::Status(status(given)?),
         "init" => Verb::Init { name: given.get_one::<String>("name").cloned() },
         "id" => Verb::Id { toml: given.get_flag("toml") },
         "config" if given.subcommand_name() == Some("show") => Verb::ConfigShow,
@@ -241,6 +257,21 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     };
     let place = |name: &str| path_of(&matches, name);
     Ok(Invocation { config: place("config"), state_dir: place("state-dir"), verb })
+}
+
+fn status(matches: &ArgMatches) -> Result<StatusArgs, Failure> {
+    let (check, watch) = (matches.get_flag("check"), matches.get_flag("watch"));
+    let listing = shown(matches)?;
+    if check && (watch || listing.json) {
+        let message = "--check is one line for a monitor, and goes with neither --watch nor --json";
+        return Err(Failure::usage(Number::Conflicting, message).fix("leave one out"));
+    }
+    let folder = match given(matches).as_slice() {
+        [] => None,
+        [folder] => Some(folder.to_string_lossy().into_owned()),
+        _ => return Err(count_failure("status", "at most one FOLDER")),
+    };
+    Ok(StatusArgs { folder, check, watch, listing })
 }
 
 /// Where in `argv` a node is asked for its folders, which is a verb without a word.

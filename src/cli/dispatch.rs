@@ -12,6 +12,7 @@ use crate::cli::remote;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::signal::end_on_signal;
+use crate::cli::status;
 use crate::cli::sync;
 use crate::cli::transfer;
 use crate::cli::version;
@@ -61,6 +62,7 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
             version::restore(&version, to.as_deref(), listing, &settings)
         }
         Verb::Cat(version) => version::cat(&version, &settings),
+        Verb::Status(args) => status::run(&args, &settings, screen),
         Verb::Init { name } => node::init(&settings, name.as_deref(), screen),
         Verb::Id { toml } => node::id(&settings, toml, screen),
         Verb::ConfigCheck => node::config_check(&settings, screen),

@@ -45,6 +45,12 @@ pub enum Exit {
     Quota,
     /// Not primary.
     NotPrimary,
+    /// A monitoring plugin's word: somebody should look.
+    PluginWarning,
+    /// A monitoring plugin's word: something does not work.
+    PluginCritical,
+    /// A monitoring plugin's word: nobody answers.
+    PluginUnknown,
 }
 
 impl Exit {
@@ -76,9 +82,9 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Usage => 1,
-            Self::Protocol => 2,
-            Self::Missing => 3,
+            Self::Usage | Self::PluginWarning => 1,
+            Self::Protocol | Self::PluginCritical => 2,
+            Self::Missing | Self::PluginUnknown => 3,
             Self::Refused => 5,
             Self::Network => 10,
             Self::LocalIo => 11,
@@ -187,6 +193,10 @@ numbers! {
     Filter = 53,
     /// No such conflict, version or path in a root's state.
     Unknown = 54,
+    /// An address cannot be listened on.
+    Listen = 61,
+    /// The daemon, or its control socket, does not answer or cannot be set up.
+    Control = 62,
     /// A root is empty but had content.
     RootEmpty = 71,
     /// A root is missing, replaced, or lost its marker.

@@ -87,25 +87,30 @@ fn node_verbs(root: Command) -> Command {
     let name =
         Arg::new("name").long("name").value_name("NAME").value_parser(NonEmptyStringValueParser::new());
     let shell = Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell));
-    root.subcommand(
-        listing(verb(FOLDERS, "List the folders of a csyncd that this node may see"))
-            .override_usage("csync HOST:: [--json]")
-            .arg(operands("HOST::", "A peer of the config, or an address of one").hide(true)),
-    )
-    .subcommand(
-        verb("init", "Make this node's key and config where there are none")
-            .arg(name.help("This node's name")),
-    )
-    .subcommand(
-        verb("id", "Print this node's key").arg(flag("toml", "As lines for the config of other nodes")),
-    )
-    .subcommand(
-        verb("config", "Look at the config")
-            .subcommand_required(true)
-            .subcommand(verb("check", "List every problem of the config"))
-            .subcommand(verb("show", "Print the config, and where it and the state are")),
-    )
-    .subcommand(verb("completions", "Print a completion script").arg(shell))
+    let status = listing(verb("status", "Show how the folders of this node's csyncd stand"))
+        .arg(operands("FOLDER", "Only this one"))
+        .arg(flag("check", "One line for a monitor; exit 0, 1, 2 or 3"))
+        .arg(flag("watch", "Look again every other second"));
+    root.subcommand(status)
+        .subcommand(
+            listing(verb(FOLDERS, "List the folders of a csyncd that this node may see"))
+                .override_usage("csync HOST:: [--json]")
+                .arg(operands("HOST::", "A peer of the config, or an address of one").hide(true)),
+        )
+        .subcommand(
+            verb("init", "Make this node's key and config where there are none")
+                .arg(name.help("This node's name")),
+        )
+        .subcommand(
+            verb("id", "Print this node's key").arg(flag("toml", "As lines for the config of other nodes")),
+        )
+        .subcommand(
+            verb("config", "Look at the config")
+                .subcommand_required(true)
+                .subcommand(verb("check", "List every problem of the config"))
+                .subcommand(verb("show", "Print the config, and where it and the state are")),
+        )
+        .subcommand(verb("completions", "Print a completion script").arg(shell))
 }
 
 fn verb(name: &'static str, about: &'static str) -> Command {

@@ -206,8 +206,9 @@ fn right(right: Right) -> &'static str {
     }
 }
 
-/// Left-aligned columns, two spaces apart, the last one ragged. Widths count characters.
-fn table<const N: usize>(rows: &[[Vec<u8>; N]]) -> Vec<u8> {
+/// Returns left-aligned columns, two spaces apart, the last one ragged. Widths count characters.
+#[must_use]
+pub fn table<const N: usize>(rows: &[[Vec<u8>; N]]) -> Vec<u8> {
     let width = |cell: &[u8]| String::from_utf8_lossy(cell).chars().count();
     let widths: Vec<usize> =
         (0..N).map(|column| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0)).collect();

@@ -140,6 +140,17 @@ pub fn identity(settings: &Settings) -> Result<Identity, Failure> {
     Identity::load(&settings.state_dir, settings.uid).map_err(|error| key_failure(&error))
 }
 
+/// Lists the problems of the config for a daemon, which looks at roots when it opens them; returns the config and how
+/// many of the problems are errors.
+///
+/// # Errors
+/// The config cannot be read.
+pub fn config_for_daemon(settings: &Settings, screen: &mut Screen) -> Result<(Config, usize), Failure> {
+    let (config, problems) = values_of(settings, &read(settings)?, |_root| Seen::Dir);
+    list(settings, &problems, screen);
+    Ok((config, problems.iter().filter(|problem| !problem.warning).count()))
+}
+
 /// Lists the problems of the config and returns how many are errors.
 ///
 /// # Errors

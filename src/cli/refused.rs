@@ -149,8 +149,8 @@ const REFUSED: &[Refused] = &[
 
 /// Verbs that a later version has.
 const LATER_VERBS: &[&str] = &[
-    "run", "status", "wait", "log", "why", "held", "prune", "role", "invite", "join", "pair", "peers",
-    "folder", "doctor",
+    "run", "wait", "log", "why", "held", "prune", "role", "invite", "join", "pair", "peers", "folder",
+    "doctor",
 ];
 
 /// Adds every refused flag to `command`, hidden.

@@ -54,6 +54,18 @@ impl Screen {
         }
     }
 
+    /// Whether somebody still reads standard output, as far as was noticed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stdout_open
+    }
+
+    /// Whether standard output is a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Writes a line to standard error. Where even that fails nobody is left to be told.
     pub fn message(&mut self, line: &str) {
         let mut stderr = io::stderr().lock();

@@ -1,5 +1,6 @@
 //! Where this node's config and state are: flag, else environment, else default. The only reader of the environment.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Failure, Number};
@@ -14,6 +15,12 @@ pub struct Settings {
     pub config_named: bool,
     /// The state directory; it need not exist.
     pub state_dir: PathBuf,
+    /// The control socket of this node's daemon.
+    pub control: PathBuf,
+    /// The socket of the service manager.
+    pub manager: Option<OsString>,
+    /// What the service manager says of journald's stream.
+    pub journal_stream: Option<String>,
     /// The effective user id.
     pub uid: u32,
 }
@@ -46,12 +53,28 @@ impl Settings {
             None if uid == 0 => PathBuf::from("/etc/csync/csync.toml"),
             None => user_dir(environment, "XDG_CONFIG_HOME", ".config", "--config")?.join("csync/csync.toml"),
         };
-        let state_dir = match state_dir.or_else(|| environment("CSYNC_STATE_DIR")) {
+        let given = state_dir.or_else(|| environment("CSYNC_STATE_DIR"));
+        let runtime_dir = match &given {
+            Some(_) => None,
+            None if uid == 0 => Some(PathBuf::from("/run")),
+            None => environment("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()),
+        };
+        let state_dir = match given {
             Some(state_dir) => state_dir,
             None if uid == 0 => PathBuf::from("/var/lib/csync"),
             None => user_dir(environment, "XDG_STATE_HOME", ".local/state", "--state-dir")?.join("csync"),
         };
-        Ok(Self { config, config_named, state_dir, uid })
+        let control_dir = runtime_dir.map_or_else(|| state_dir.clone(), |runtime| runtime.join("csync"));
+        Ok(Self {
+            config,
+            config_named,
+            control: control_dir.join("control.sock"),
+            manager: environment("NOTIFY_SOCKET").map(PathBuf::into_os_string),
+            journal_stream: environment("JOURNAL_STREAM")
+                .and_then(|stream| stream.to_str().map(str::to_owned)),
+            state_dir,
+            uid,
+        })
     }
 }
 
@@ -93,16 +116,18 @@ mod tests {
         };
         let none = |_: &str| None;
         let flag = Some(PathBuf::from("flag"));
-        for (case, flag, uid, environment, config, state) in [
-            ("flag", flag, 0, &full as Environment<'_>, "flag", "flag"),
-            ("environment", None, 0, &full, "/env.toml", "/env"),
-            ("root", None, 0, &home, "/etc/csync/csync.toml", "/var/lib/csync"),
-            ("root without a home", None, 0, &none, "/etc/csync/csync.toml", "/var/lib/csync"),
-            ("user", None, 7, &home, "/home/a/.config/csync/csync.toml", "/home/a/.local/state/csync"),
-            ("XDG", None, 7, &xdg, "/xdg/csync/csync.toml", "/xdg/csync"),
+        let user = "/home/a/.local/state/csync";
+        for (case, flag, uid, environment, config, state, control) in [
+            ("flag", flag, 0, &full as Environment<'_>, "flag", "flag", "flag"),
+            ("environment", None, 0, &full, "/env.toml", "/env", "/env"),
+            ("root", None, 0, &home, "/etc/csync/csync.toml", "/var/lib/csync", "/run/csync"),
+            ("root without a home", None, 0, &none, "/etc/csync/csync.toml", "/var/lib/csync", "/run/csync"),
+            ("user", None, 7, &home, "/home/a/.config/csync/csync.toml", user, user),
+            ("XDG", None, 7, &xdg, "/xdg/csync/csync.toml", "/xdg/csync", "/xdg/csync"),
         ] {
             let settings = Settings::of(flag.clone(), flag, uid, environment).unwrap();
             assert_eq!((settings.config, settings.state_dir), (config.into(), state.into()), "{case}");
+            assert_eq!(settings.control, Path::new(control).join("control.sock"), "{case}");
         }
         assert!(Settings::of(None, None, 7, &none).is_err());
     }

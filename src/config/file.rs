@@ -5,9 +5,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::check::Seen;
+use crate::config::check::{Here, Seen, check};
 use crate::config::parse::CONFIG_BYTES_MAX;
-use crate::config::problem::place;
+use crate::config::problem::{Problem, place};
+use crate::config::settings::Config;
 
 const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -90,6 +91,19 @@ pub fn read(path: &Path, me: u32) -> Result<String, FileError> {
         let (line, column) = place(&text, text.len());
         FileError::NotText { path: path.to_owned(), line, column }
     })
+}
+
+/// Returns the config at `path` and everything that is wrong with it.
+///
+/// # Errors
+/// As [`read`].
+pub fn load(
+    path: &Path,
+    me: u32,
+    here: Here<'_>,
+    look: impl Fn(&Path) -> Seen,
+) -> Result<(Config, Vec<Problem>), FileError> {
+    Ok(check(&read(path, me)?, here, look))
 }
 
 /// Checks the directories above the name that was given, and those above what it leads to.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::config::settings::{self, Folder, Mode, OwnerRule};
 use crate::disk::clock;
@@ -61,11 +61,13 @@ impl HostSettings {
     pub fn of(folder: &Folder, node: &str) -> Result<Self, SelectionError> {
         let filters = folder.filters.iter().map(|rule| FilterArg::Rule(OsString::from(rule))).collect();
         let select = Select { filters, ..Select::default() };
+        let first_primary =
+            folder.members.iter().find(|member| folder.mode.of(member) == Some(&Mode::Primary));
         Ok(Self {
             scope: selection::scope(&select, false, &[])?,
             owner: folder.owner.clone(),
             mode: folder.mode.of(node).copied().unwrap_or(Mode::TwoWay),
-            is_primary: folder.members.first().is_none_or(|first| first == node),
+            is_primary: first_primary.is_none_or(|primary| primary == node),
             trust_root: folder.trust_root,
             keep: !folder.versions.keep.is_empty(),
             hold_above: match folder.delete.hold_above {
@@ -135,6 +137,16 @@ impl Host {
     /// Returns the replica, for as long as nobody else has it.
     pub fn replica(&self) -> MutexGuard<'_, Replica> {
         self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the replica, unless somebody has it.
+    #[must_use]
+    pub fn try_replica(&self) -> Option<MutexGuard<'_, Replica>> {
+        match self.replica.try_lock() {
+            Ok(replica) => Some(replica),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Brings the index up to date with the tree, and begins a new batch of versions.

@@ -165,7 +165,7 @@ fn sync_takes_policies_and_sides_and_push_does_not() {
         (&["push", "--contimeout=5", "a", "nas::f"], "10 seconds"),
         (&["nas::", "more"], "one HOST::"),
         (&["versions", "nas::f"], "this machine"),
-        (&["status", "--watch"], "csync status is not in this version"),
+        (&["wait", "--all"], "csync wait is not in this version"),
         (&["push", "--usermap=a:b", "--chown=c:d", "a", "b"], "--usermap"),
         (&["push", "--delete", "--no-r", "a", "b"], "--delete"),
     ] {
