@@ -130,6 +130,7 @@ pub mod transport {
     mod throttle;
     mod tls;
     mod tuning;
+    pub mod weight;
     /// Messages as bytes and back. Decoding is the border: what passes it has been checked.
     pub mod codec {
         mod contents;

@@ -363,3 +363,6 @@ impl Inbox {
         &mut self.bytes[self.end..self.end + size]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,21 @@ impl Throttle {
         (paid > now).then_some(paid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_paid_for_with_time() {
+        let throttle = Throttle::default();
+        assert_eq!((throttle.due(1 << 40), throttle.portion()), (None, usize::MAX));
+        throttle.set(Some(1000));
+        let first = throttle.due(500).unwrap();
+        let second = throttle.due(2000).unwrap();
+        assert_eq!(second - first, Duration::from_secs(2));
+        assert_eq!(throttle.portion(), 1 << 10);
+        throttle.set(Some(0));
+        assert_eq!(throttle.due(1 << 40), None);
+    }
+}
