@@ -16,7 +16,7 @@ use crate::transport::runtime;
 use crate::transport::tuning::connection_window;
 
 /// How long a goodbye may take to leave this machine.
-const GOODBYE: Duration = Duration::from_millis(250);
+const GOODBYE: Duration = Duration::from_millis(100);
 
 /// UDP payload bytes of a connection, framing, acknowledgements and handshake included.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -85,9 +85,9 @@ impl Link {
         if self.connection.close_reason().is_some() {
             return;
         }
-        self.connection.close(VarInt::from_u32(u32::from(code.number())), text.as_bytes());
+        let goodbye = Goodbye::say(&self.connection, code, text);
         // No runtime: then there is no connection either.
-        runtime::wait_for(said_goodbye(&self.connection)).ok();
+        runtime::wait_for(said(vec![goodbye])).ok();
     }
 
     /// Whether the connection has ended, and why.
@@ -143,13 +143,29 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Waits until the close frame was handed to the kernel. Acknowledged it never is.
-pub(crate) async fn said_goodbye(connection: &Connection) {
+/// A connection that was closed here, and how many datagrams had left before.
+pub(crate) struct Goodbye {
+    connection: Connection,
+    datagrams: u64,
+}
+
+impl Goodbye {
+    /// Closes `connection`. The peer learns of it soon, if this process lives so long.
+    pub(crate) fn say(connection: &Connection, code: Code, text: &str) -> Self {
+        connection.close(VarInt::from_u32(u32::from(code.number())), text.as_bytes());
+        Self { connection: connection.clone(), datagrams: connection.stats().udp_tx.datagrams }
+    }
+}
+
+/// Waits until all `goodbyes` were handed to the kernel; acknowledged they never are.
+pub(crate) async fn said(goodbyes: Vec<Goodbye>) {
     let left = async {
-        while connection.stats().frame_tx.connection_close == 0 {
-            sleep(Duration::from_millis(1)).await;
+        for Goodbye { connection, datagrams } in &goodbyes {
+            while connection.stats().udp_tx.datagrams == *datagrams {
+                sleep(Duration::from_millis(1)).await;
+            }
         }
     };
-    // If it does not leave, the peer notices by itself after the idle time.
+    // One that does not leave is not needed: the peer notices by itself, at once if it sends, else after the idle time.
     timeout(GOODBYE, left).await.ok();
 }

@@ -18,7 +18,7 @@ use crate::model::key::{KEY_PREFIX, PublicKey};
 use crate::transport::channel::{Channel, Shared};
 use crate::transport::error::WireError;
 use crate::transport::identity::Identity;
-use crate::transport::link::{Link, said_goodbye};
+use crate::transport::link::{Goodbye, Link, said};
 use crate::transport::message::{Code, Hello, Message, Refuse, Welcome};
 use crate::transport::{runtime, tls, tuning};
 
@@ -329,28 +329,26 @@ impl Listener {
                 .map(|(_, connection)| connection.clone())
                 .collect()
         };
-        strangers.iter().for_each(|connection| end(connection, Code::Denied, "this key was revoked"));
-        strangers.len()
+        let revoked = |connection| Goodbye::say(connection, Code::Denied, "this key was revoked");
+        strangers.iter().map(revoked).count()
     }
 
     /// Ends all connections of `key` with `code`; returns how many.
     pub fn close(&self, key: &PublicKey, code: Code, text: &str) -> usize {
         let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let theirs = sessions.values().filter(|(peer, _)| peer == key);
-        theirs.map(|(_, connection)| end(connection, code, text)).count()
+        theirs.map(|(_, connection)| Goodbye::say(connection, code, text)).count()
     }
 
     /// Takes no more calls and ends all connections; returns when the peers have been told.
     pub fn shutdown(&self, text: &str) {
-        let connections: Vec<Connection> = {
+        let goodbyes = {
             let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.values().map(|(_, connection)| connection.clone()).collect()
+            sessions.values().map(|(_, connection)| Goodbye::say(connection, Code::Shutdown, text)).collect()
         };
         self.endpoint.close(VarInt::from_u32(u32::from(Code::Shutdown.number())), text.as_bytes());
-        for connection in connections {
-            // No runtime: then there is no connection either.
-            runtime::wait_for(said_goodbye(&connection)).ok();
-        }
+        // No runtime: then there is no connection either.
+        runtime::wait_for(said(goodbyes)).ok();
     }
 }
 
@@ -364,10 +362,6 @@ impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Listener({:?})", self.endpoint.local_addr())
     }
-}
-
-fn end(connection: &Connection, code: Code, text: &str) {
-    connection.close(VarInt::from_u32(u32::from(code.number())), text.as_bytes());
 }
 
 impl House {
@@ -398,7 +392,7 @@ async fn take_calls(endpoint: Endpoint, house: Arc<House>, ready: mpsc::Sender<M
                 if let Some(met) = admitted {
                     let connection = met.connection.clone();
                     if ready.try_send(met).is_err() {
-                        end(&connection, Code::Busy, "too many callers at once");
+                        Goodbye::say(&connection, Code::Busy, "too many callers at once");
                     }
                 }
             });
@@ -419,7 +413,7 @@ async fn admit(incoming: Incoming, house: &Arc<House>) -> Option<Met> {
     match timeout_at(until, welcome(&connection, house)).await.unwrap_or_else(late) {
         Ok(met) => Some(met),
         Err((code, text)) => {
-            end(&connection, code, &text);
+            Goodbye::say(&connection, code, &text);
             None
         }
     }

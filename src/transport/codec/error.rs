@@ -1,5 +1,6 @@
 //! Why the body of a frame is not a message.
 
+use crate::delta::compress::CompressError;
 use crate::model::path::PathError;
 
 /// Why the body of a frame is not a message.
@@ -42,6 +43,9 @@ pub enum CodecError {
     /// A rule that is not about one value.
     #[error("{0}")]
     Rule(&'static str),
+    /// A compressed body that is damaged, or a bomb.
+    #[error("a packed message: {0}")]
+    Packed(#[from] CompressError),
     /// Bytes after the message.
     #[error("{0} bytes after the message")]
     Trailing(usize),

@@ -166,7 +166,7 @@ fn every_close_code_arrives_with_its_exit_code() {
     let (server, client, listener) = house(Limits::default());
     for code in Code::ALL {
         let (link, mut control) = call(&client, &listener, &server).unwrap();
-        let (theirs, _) = listener.accept().unwrap().unwrap();
+        let (theirs, _their_control) = listener.accept().unwrap().unwrap();
         theirs.close(code, "because\nof this");
         let error = control.recv().unwrap_err();
         assert_eq!((error.code(), error.exit()), (code, code.exit()), "{error:?}");
