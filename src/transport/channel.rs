@@ -65,10 +65,12 @@ impl Shared {
                 let code = Code::of(close.error_code.into_inner());
                 let text =
                     String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
-                match code {
-                    Code::Denied => WireError::Denied { peer, text },
-                    Code::Version => WireError::Version { peer, why: text },
-                    code => WireError::Closed { peer, code, text },
+                if code == Code::Denied {
+                    WireError::Denied { peer, text }
+                } else if code == Code::Version {
+                    WireError::Version { peer, why: text }
+                } else {
+                    WireError::Closed { peer, code, text }
                 }
             }
             ConnectionError::VersionMismatch => {
@@ -85,7 +87,7 @@ impl Shared {
         }
     }
 
-    fn protocol(&self, what: impl ToString) -> WireError {
+    fn protocol(&self, what: &impl ToString) -> WireError {
         WireError::Protocol { peer: self.peer.clone(), what: what.to_string() }
     }
 
@@ -268,11 +270,11 @@ impl Channel {
         }
         let mut header = [0; HEADER_BYTES];
         header.copy_from_slice(self.inbox.peek(0, HEADER_BYTES));
-        let header = Header::parse(header).map_err(|error| self.shared.protocol(error))?;
+        let header = Header::parse(header).map_err(|error| self.shared.protocol(&error))?;
         self.fill(HEADER_BYTES + header.body, Some(self.shared.patience())).await?;
         let message = decode(header.kind, self.inbox.peek(HEADER_BYTES, header.body));
         self.inbox.start += HEADER_BYTES + header.body;
-        message.map(Some).map_err(|error| self.shared.protocol(error))
+        message.map(Some).map_err(|error| self.shared.protocol(&error))
     }
 
     /// Reads until `wanted` bytes are in the inbox; `false` if the stream ended before the first of them.
@@ -291,7 +293,7 @@ impl Channel {
                 if self.inbox.held() == 0 {
                     return Ok(false);
                 }
-                return Err(self.shared.protocol("the stream ended within a frame"));
+                return Err(self.shared.protocol(&"the stream ended within a frame"));
             };
             self.inbox.end += count;
             self.shared.receiving.pass(count).await;

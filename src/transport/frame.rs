@@ -7,7 +7,7 @@ use crate::transport::message::BLOCK_BYTES_MAX;
 /// Bytes of a frame before the body: length and type.
 pub(crate) const HEADER_BYTES: usize = 5;
 /// Longest frame, type and body: one block and what goes with it.
-pub(crate) const FRAME_BYTES_MAX: u32 = BLOCK_BYTES_MAX + (64 << 10);
+pub const FRAME_BYTES_MAX: u32 = BLOCK_BYTES_MAX + (64 << 10);
 /// Longest frame of a message that has no rows, contents or signatures in it.
 pub(crate) const SMALL_BYTES_MAX: u32 = 64 << 10;
 

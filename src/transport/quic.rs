@@ -19,7 +19,7 @@ use crate::transport::channel::{Channel, Shared};
 use crate::transport::error::WireError;
 use crate::transport::identity::Identity;
 use crate::transport::link::{Goodbye, Link, said};
-use crate::transport::message::{Code, Hello, Message, Refuse, Welcome};
+use crate::transport::message::{Code, Hello, Message, Welcome};
 use crate::transport::{runtime, tls, tuning};
 
 /// Versions of the protocol that this program speaks, best first.
@@ -178,22 +178,16 @@ async fn introduce(connection: Connection, peer: PublicKey, rate: Option<u64>) -
     control
         .send_soon(&Message::Hello(Hello { versions: VERSIONS.to_vec(), agent: AGENT.to_owned() }))
         .await?;
-    match control.recv_soon().await? {
-        Message::Welcome(Welcome { version, .. }) if VERSIONS.contains(&version) => {
-            Ok(Met { connection, peer, shared, control })
-        }
-        Message::Welcome(Welcome { version, .. }) => {
-            Err(WireError::Version { peer: shared.peer.clone(), why: format!("it chose version {version}") })
-        }
-        Message::Refuse(Refuse { code: Code::Denied, text }) => {
-            Err(WireError::Denied { peer: shared.peer.clone(), text })
-        }
-        Message::Refuse(refuse) => Err(WireError::Refused { peer: shared.peer.clone(), refuse }),
-        _ => Err(WireError::Protocol {
-            peer: shared.peer.clone(),
-            what: "something else than a welcome".to_owned(),
-        }),
+    let answer = control.recv_soon().await?;
+    let Message::Welcome(Welcome { version, .. }) = answer else {
+        let what = "something else than a welcome".to_owned();
+        return Err(WireError::Protocol { peer: shared.peer.clone(), what });
+    };
+    if !VERSIONS.contains(&version) {
+        let why = format!("it chose version {version}");
+        return Err(WireError::Version { peer: shared.peer.clone(), why });
     }
+    Ok(Met { connection, peer, shared, control })
 }
 
 /// Decides who may come in.
@@ -329,15 +323,21 @@ impl Listener {
                 .map(|(_, connection)| connection.clone())
                 .collect()
         };
-        let revoked = |connection| Goodbye::say(connection, Code::Denied, "this key was revoked");
-        strangers.iter().map(revoked).count()
+        for connection in &strangers {
+            Goodbye::say(connection, Code::Denied, "this key was revoked");
+        }
+        strangers.len()
     }
 
     /// Ends all connections of `key` with `code`; returns how many.
     pub fn close(&self, key: &PublicKey, code: Code, text: &str) -> usize {
         let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let theirs = sessions.values().filter(|(peer, _)| peer == key);
-        theirs.map(|(_, connection)| Goodbye::say(connection, code, text)).count()
+        let mut count = 0;
+        for (_, connection) in sessions.values().filter(|(peer, _)| peer == key) {
+            Goodbye::say(connection, code, text);
+            count += 1;
+        }
+        count
     }
 
     /// Takes no more calls and ends all connections; returns when the peers have been told.

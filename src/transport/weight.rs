@@ -52,9 +52,7 @@ pub fn of_step(step: &Step) -> usize {
 #[must_use]
 pub fn of_result(result: &StepResult) -> usize {
     4 + match result {
-        StepResult::Done { row, .. } | StepResult::Changed { now: Some((_, row)) } => {
-            NUMBER + of_row(row)
-        }
+        StepResult::Done { row, .. } | StepResult::Changed { now: Some((_, row)) } => NUMBER + of_row(row),
         StepResult::Changed { now: None } => 0,
         StepResult::Refused(refuse) => 12 + refuse.text.len(),
     }

@@ -1,6 +1,6 @@
 //! Bodies in which much repeats, compressed as a whole.
 
-use crate::delta::compress::{CompressError, Compressor, Decompressor};
+use crate::delta::compress::{Compressor, Decompressor};
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
 use crate::transport::codec::writer::Writer;
@@ -51,6 +51,9 @@ pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<u8>, CodecError> {
         decompressor.decompress(bytes, length, &mut body)?;
         return Ok(body);
     }
-    if bytes.len() == length { Ok(bytes.to_vec()) } else { Err(CodecError::Rule("a message of another length")) }
+    if bytes.len() == length {
+        Ok(bytes.to_vec())
+    } else {
+        Err(CodecError::Rule("a message of another length"))
+    }
 }
-

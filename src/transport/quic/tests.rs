@@ -3,7 +3,7 @@ use std::thread;
 
 use super::*;
 use crate::model::entry::Digest;
-use crate::transport::message::{BLOCK_BYTES_MAX, Block};
+use crate::transport::message::{BLOCK_BYTES_MAX, Block, Refuse};
 
 struct Admits(Mutex<Vec<PublicKey>>);
 
