@@ -195,11 +195,14 @@ fn shutdown_tells_everyone() {
     let (server, client, listener) = house(Limits::default());
     let (_link, mut control) = call(&client, &listener, &server).unwrap();
     thread::scope(|scope| {
-        let taking = scope.spawn(|| while listener.accept().unwrap().is_some() {});
+        // Kept until the end: a link that is dropped says goodbye by itself.
+        let taking = scope.spawn(|| std::iter::from_fn(|| listener.accept().unwrap()).collect::<Vec<_>>());
         listener.shutdown("going down");
-        taking.join().unwrap();
+        let taken = taking.join().unwrap();
+        let error = control.recv().unwrap_err();
+        assert!(matches!(error, WireError::Closed { code: Code::Shutdown, .. }), "{error:?}");
+        drop(taken);
     });
-    assert!(matches!(control.recv(), Err(WireError::Closed { code: Code::Shutdown, .. })));
 }
 
 #[test]
