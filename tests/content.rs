@@ -20,8 +20,7 @@ fn update(case: &str, old: &[u8], new: &[u8]) -> (u64, u64) {
     ground.offer("file", new);
     ground.stand_by("file", old);
     let (staged, _) = ground.exchange();
-    let staged =
-        staged.into_iter().next().expect("one result").unwrap_or_else(|error| panic!("{case}: {error}"));
+    let staged = staged.into_iter().next().expect("one result").expect(case);
     assert_eq!(staged.digest(), Digest::of(new), "{case}");
     assert_eq!(ground.published(staged, "file"), new, "{case}");
     ground.counted()
@@ -43,8 +42,7 @@ fn files_of_all_sizes_arrive_as_they_are() {
     assert!(given.volume.raw <= raw as u64 + 64, "little but the bytes: {} of {raw}", given.volume.raw);
     assert!(given.volume.packed < given.volume.raw / 2 + 5 * MIB as u64, "text is compressed");
     for (at, (staged, bytes)) in staged.into_iter().zip(whole).enumerate() {
-        let staged = staged.unwrap_or_else(|error| panic!("file {at}: {error}"));
-        assert!(ground.published(staged, &format!("f{at}")) == bytes, "file {at}");
+        assert!(ground.published(staged.expect("staged"), &format!("f{at}")) == bytes, "file {at}");
     }
 }
 
@@ -54,7 +52,7 @@ fn what_changes_or_vanishes_meanwhile_is_void_and_the_rest_arrives() {
     for name in ["gone", "shorter", "longer", "other", "same"] {
         ground.offer(name, &noise(1, 3000));
     }
-    std::fs::remove_file(ground.source("gone")).expect("removed");
+    ground.remove("gone");
     std::fs::write(ground.source("shorter"), noise(1, 2000)).expect("written");
     std::fs::write(ground.source("longer"), noise(1, 4000)).expect("written");
     std::fs::write(ground.source("other"), noise(2, 3000)).expect("written");

@@ -59,6 +59,12 @@ impl Ground {
         self.source.path().join(name)
     }
 
+    /// Takes a file from the source.
+    #[expect(clippy::disallowed_methods, reason = "what a user does to a tree")]
+    pub(crate) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.source(name)).expect("removed");
+    }
+
     /// Adds a file to what is offered and needed.
     pub(crate) fn offer(&mut self, name: &str, bytes: &[u8]) {
         std::fs::write(self.source(name), bytes).expect("written");
