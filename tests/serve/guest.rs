@@ -1,5 +1,7 @@
 //! A node that serves one folder on the loopback, and guests of it.
 
+#![allow(dead_code, reason = "each suite takes what it needs")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +13,7 @@ use csync::config::settings::{Mode, OwnerRule};
 use csync::disk::private::Private;
 use csync::disk::root::Root;
 use csync::disk::stage::{Stage, Target};
+use csync::engine::far::folder::{Far, Wanted};
 use csync::engine::far::give::{Offer, Offered, give};
 use csync::engine::far::take::{Need, take};
 use csync::engine::host::{Host, HostSettings};
@@ -165,6 +168,16 @@ impl Node {
 
     pub(crate) fn guest(&self, right: Right) -> Result<Guest, Refuse> {
         self.guest_of("uploads", right)
+    }
+
+    /// Opens what is at `below` in the folder as a run of the command line does.
+    pub(crate) fn far(&self, below: &str, right: Right, rehearsal: bool) -> Arc<Far> {
+        let key = self.identity.public().unwrap();
+        let (link, control) = Caller::new(&self.guest).connect(&[self.address], &key, SOON).unwrap();
+        let state = self.directory.path().join("guest");
+        let (folder, prefix) = ("uploads", &path(below));
+        let wanted = Wanted { folder, prefix, right, numeric: false, state: &state, rehearsal };
+        Arc::new(Far::open(Arc::new(link), control, "node".to_owned(), &wanted).unwrap())
     }
 
     pub(crate) fn guest_of(&self, folder: &str, right: Right) -> Result<Guest, Refuse> {
