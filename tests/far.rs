@@ -71,12 +71,7 @@ impl Bench {
         (report, lines.0)
     }
 
-    fn pull(
-        &self,
-        below: &str,
-        dest: &str,
-        options: &Options,
-    ) -> (Result<Report, MirrorError>, Vec<String>) {
+    fn pull(&self, below: &str, dest: &str, options: &Options) -> (Result<Report, MirrorError>, Vec<String>) {
         let source = self.far(below.trim_end_matches('/'), below.ends_with('/'), Right::Read, options);
         let dest = Operand::Path(self.local.path().join(dest));
         let mut lines = Lines::default();
@@ -143,10 +138,14 @@ fn edits_and_deletions_and_flips_arrive_both_ways() {
         tree::clear(&source, name);
     }
     build(&source, "d/e=now_a_file a/inner/deep=3 big->a dead=4 new/b=5");
-    let (told, rehearsed) = bench.push("source/", "", &archive(|options| {
-        options.removal.delete = true;
-        options.dry_run = true;
-    }));
+    let (told, rehearsed) = bench.push(
+        "source/",
+        "",
+        &archive(|options| {
+            options.removal.delete = true;
+            options.dry_run = true;
+        }),
+    );
     whole(told);
     assert!(bench.node.root().join("x/y/z").exists(), "a dry run changes nothing");
     let (done, lines) = bench.push("source/", "", &options);
@@ -203,12 +202,16 @@ fn filters_and_lists_choose_on_either_side() {
     build(&source, "a.o=1 a.c=2 d/b.o=3 d/b.c=4 d/.rules=-_secret d/secret=5 e/f=6");
     fs::write(source.join("d/.rules"), "- secret\n").unwrap();
     let filtered = archive(|options| {
-        options.select.filters =
-            vec![FilterArg::Exclude("*.o".into()), FilterArg::Rule(": .rules".into())];
+        options.select.filters = vec![FilterArg::Exclude("*.o".into()), FilterArg::Rule(": .rules".into())];
         options.removal.delete = true;
     });
     whole(bench.push("source/", "", &filtered).0);
-    assert_eq!(Snapshot::of(&bench.node.root()).paths().len(), 6, "{:?}", Snapshot::of(&bench.node.root()).paths());
+    assert_eq!(
+        Snapshot::of(&bench.node.root()).paths().len(),
+        6,
+        "{:?}",
+        Snapshot::of(&bench.node.root()).paths()
+    );
     fs::write(bench.node.root().join("d/secret"), "there").unwrap();
     whole(bench.pull("", "copy", &filtered).0);
     assert!(!bench.at("copy").join("d/secret").exists(), "the rules of the peer's tree hold");
@@ -234,11 +237,9 @@ fn a_path_in_the_folder_is_a_tree_of_its_own() {
     assert!(matches!(refused, Err(MirrorError::NoParent { .. })), "{refused:?}");
     whole(bench.push("source", "sub", &options).0);
     assert!(bench.node.root().join("sub/source/d/b").exists());
-    for (case, below, file) in [
-        ("itself", "sub/d", "got/d/b"),
-        ("contents", "sub/d/", "got/b"),
-        ("a file", "sub/a", "got/a"),
-    ] {
+    for (case, below, file) in
+        [("itself", "sub/d", "got/d/b"), ("contents", "sub/d/", "got/b"), ("a file", "sub/a", "got/a")]
+    {
         bench.at("got");
         whole(bench.pull(below, "got", &options).0);
         assert!(bench.local.path().join(file).exists(), "{case}");

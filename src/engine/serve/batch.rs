@@ -129,7 +129,11 @@ impl<'a> Batch<'a> {
             if !matches!(step.act, Act::Remove { .. }) && self.late.iter().any(needs) {
                 self.remove_dirs()?;
             }
-            if self.ahead.contains_key(&step.path) || self.is_dir(&step.path)? {
+            if step.path.is_root() {
+                // Its time comes after the names that change in it.
+                self.remove_dirs()?;
+            }
+            if step.path.is_root() || self.ahead.contains_key(&step.path) || self.is_dir(&step.path)? {
                 self.flush()?;
             }
             match self.plan(step)? {
