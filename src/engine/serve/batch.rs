@@ -342,18 +342,19 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         self.flush()?;
-        self.replica.db.begin()?;
-        for at in late {
-            match self.plan(&self.change.steps[at])? {
-                Ok(planned) => {
-                    let outcome = self.with_crew(|crew| crew.act_one(&planned))?;
-                    self.end(at, planned, outcome);
+        let replica = self.replica;
+        replica.db.batch(|| {
+            for at in late {
+                match self.plan(&self.change.steps[at])? {
+                    Ok(planned) => {
+                        let outcome = self.with_crew(|crew| crew.act_one(&planned))?;
+                        self.end(at, planned, outcome);
+                    }
+                    Err(result) => self.results[at] = Some(result),
                 }
-                Err(result) => self.results[at] = Some(result),
             }
-        }
-        self.replica.save_seq()?;
-        Ok(self.replica.db.commit()?)
+            Ok(replica.save_seq()?)
+        })
     }
 
     fn with_crew<T>(&self, work: impl FnOnce(&mut Crew<'_>) -> T) -> T {
