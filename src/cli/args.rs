@@ -333,7 +333,9 @@ fn one_way(verb: &str, sources: &[Operand], dest: &Operand) -> Result<(), Failur
     }
 }
 
-fn two_remote(verb: &str, one: &str, two: &str) -> Failure {
+/// Returns the failure of a run between two other nodes.
+#[must_use]
+pub fn two_remote(verb: &str, one: &str, two: &str) -> Failure {
     let message = format!("csync {verb}: {one} and {two} are both on other nodes; one side must be here");
     Failure::usage(Number::Usage, message).fix("run it on one of these nodes")
 }

@@ -8,34 +8,37 @@ use serde_json::{Value, json};
 
 use crate::cli::args::{Listing, Pair};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::operand::Operand;
+use crate::cli::remote::Visit;
 use crate::cli::render::{Screen, Teller, item_line};
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;
 use crate::cli::sync;
-use crate::cli::transfer::{self, exists, here};
+use crate::cli::transfer::{self, exists};
 use crate::disk::attributes::is_superuser;
-use crate::engine::mirror::operand::Operand as Side;
 use crate::engine::mirror::run::difference;
 use crate::engine::options::{Select, Telling};
 use crate::engine::report::{Item, Observer, Progress};
 use crate::engine::selection;
 use crate::engine::verify as engine;
 use crate::model::path::{RelPath, escape};
+use crate::transport::message::Right;
 
 /// Lists what differs.
 ///
 /// # Errors
-/// A root is missing, the roots are not apart, or the engine could not go on.
-pub fn diff(operands: &Pair, _settings: &Settings) -> Result<Exit, Failure> {
+/// A root is missing, the roots are not apart, a peer cannot be reached or refuses, or the engine could not go on.
+pub fn diff(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
     apart("diff", operands)?;
-    let (one, two, options) = (here(&operands.one)?, here(&operands.two)?, &operands.options);
+    let options = &operands.options;
+    let mut visit = Visit::new(Right::Read, options, settings);
+    let (one, two) = (visit.side(&operands.one)?, visit.side(&operands.two)?);
     let telling = Telling { itemize: 1, ..options.telling };
     let mut differences =
         Differences { teller: Teller::new(telling), entries: Vec::new(), json: telling.json };
-    let (one, two) = (Side::Path(one.to_owned()), Side::Path(two.to_owned()));
     let compared = difference(&one, &two, options, &mut differences);
     let mut screen = differences.teller.finish().map_err(|error| output_failure(&error))?;
-    let report = compared.map_err(|error| transfer::failure(&error))?;
+    let report = compared.map_err(|error| transfer::failure(&error, &visit))?;
     if telling.json {
         let object = json!({ "schema": SCHEMA, "entries": differences.entries });
         screen.out(format!("{object}\n").as_bytes()).map_err(|error| output_failure(&error))?;
@@ -98,9 +101,15 @@ pub fn verify(root: &Path, deep: bool, listing: Listing, settings: &Settings) ->
     Ok(Exit::worst(&met))
 }
 
-/// Checks that both roots exist, and that neither is or lies in the other.
+/// Checks that the roots of this machine exist, and that neither is or lies in the other.
 fn apart(verb: &str, Pair { one, two, .. }: &Pair) -> Result<(), Failure> {
-    let (one, two) = (canonical(here(one)?)?, canonical(here(two)?)?);
+    let (one, two) = match (one, two) {
+        (Operand::Local(one), Operand::Local(two)) => (canonical(one)?, canonical(two)?),
+        (Operand::Local(root), Operand::Remote(_)) | (Operand::Remote(_), Operand::Local(root)) => {
+            return canonical(root).map(|_there| ());
+        }
+        (Operand::Remote(_), Operand::Remote(_)) => return Ok(()),
+    };
     let shown = |path: &Path| escape(path.as_os_str().as_bytes());
     if one == two {
         return Err(Failure::usage(Number::Nested, format!("csync {verb}: both roots are {}", shown(&one)))

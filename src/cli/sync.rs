@@ -1,21 +1,28 @@
 //! `sync`: two roots kept the same.
 
-use crate::cli::args::Pair;
+use crate::cli::args::{Pair, two_remote};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::operand::Operand;
+use crate::cli::remote::{Opened, Visit};
 use crate::cli::render::Teller;
 use crate::cli::settings::Settings;
 use crate::cli::summary::tell;
-use crate::cli::transfer::here;
 use crate::engine::cycle::{Job, sync};
 use crate::engine::error::EngineError;
+use crate::engine::far::guest;
 use crate::engine::options::Options;
+use crate::engine::report::Report;
 use crate::engine::restore::RestoreError;
 use crate::engine::selection;
 use crate::model::path::escape;
+use crate::rules::conflict::Side;
+use crate::rules::scope::Scope;
 use crate::store::error::StoreError;
+use crate::transport::message::Right;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Carries changes both ways.
 ///
@@ -31,17 +38,34 @@ pub fn run(operands: &Pair, settings: &Settings) -> Result<Exit, Failure> {
         Failure::usage(Number::Filter, chain(&error)).fix("correct the rule; nothing was changed")
     })?;
     let mut teller = Teller::new(options.telling);
-    let (first, second) = (here(&operands.one)?, here(&operands.two)?);
-    let job = Job { first, second, state: &settings.state_dir, options, scope };
-    let report = sync(&job, &mut teller);
+    let ran = carry(operands, settings, scope, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
-    tell(
-        if options.dry_run { "sync -n" } else { "sync" },
-        &report.map_err(|error| failure(&error))?,
-        options.telling,
-        &mut screen,
-    )
-    .map_err(|error| output_failure(&error))
+    let verb = if options.dry_run { "sync -n" } else { "sync" };
+    tell(verb, &ran?, options.telling, &mut screen).map_err(|error| output_failure(&error))
+}
+
+fn carry(
+    operands: &Pair,
+    settings: &Settings,
+    scope: Arc<Scope>,
+    teller: &mut Teller,
+) -> Result<Report, Failure> {
+    let (options, state) = (&operands.options, settings.state_dir.as_path());
+    let (root, side, remote) = match (&operands.one, &operands.two) {
+        (Operand::Local(first), Operand::Local(second)) => {
+            let job = Job { first, second, state, options, scope };
+            return sync(&job, teller).map_err(|error| failure(&error));
+        }
+        (Operand::Local(root), Operand::Remote(remote)) => (root, Side::One, remote),
+        (Operand::Remote(remote), Operand::Local(root)) => (root, Side::Two, remote),
+        (Operand::Remote(one), Operand::Remote(two)) => {
+            return Err(two_remote("sync", &one.shown, &two.shown));
+        }
+    };
+    let mut visit = Visit::new(Right::Append, options, settings);
+    let Opened { far, name } = visit.open(remote)?;
+    let job = guest::Job { root, side, far: &far, name: &name, shown: &remote.shown, state, options, scope };
+    guest::sync(&job, teller).map_err(|error| visit.failure(&error))
 }
 
 /// A flag that was given and that only one-way runs obey: none is passed over in silence.

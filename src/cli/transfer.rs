@@ -7,33 +7,37 @@ use std::path::Path;
 use crate::cli::args::Transfer;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::operand::Operand;
+use crate::cli::remote::Visit;
 use crate::cli::render::Teller;
 use crate::cli::settings::Settings;
 use crate::cli::summary;
 use crate::disk::error::DiskError;
 use crate::disk::private::{LockError, PrivateError};
 use crate::engine::mirror::error::MirrorError;
-use crate::engine::mirror::operand::Operand as Side;
 use crate::engine::mirror::run::mirror;
 use crate::model::path::escape;
+use crate::transport::message::Right;
 
 /// Makes the destination what the sources are.
 ///
 /// # Errors
-/// An operand is missing, or the engine could not go on.
-pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
+/// An operand is missing, a peer cannot be reached or refuses, or the engine could not go on.
+pub fn run(operands: &Transfer, settings: &Settings) -> Result<Exit, Failure> {
     let Transfer { verb, sources, dest, options } = operands;
-    let sources =
-        sources.iter().map(here).map(|path| path.map(Path::to_owned)).collect::<Result<Vec<_>, _>>()?;
-    let dest = here(dest)?;
-    for source in &sources {
-        exists(source)?;
+    for source in sources {
+        if let Operand::Local(path) = source {
+            exists(path)?;
+        }
     }
-    let sources: Vec<Side> = sources.into_iter().map(Side::Path).collect();
+    // The least that a push needs: a peer that lets us append lets us overwrite and delete, and keeps versions.
+    let right = if dest.remote().is_some() { Right::Append } else { Right::Read };
+    let mut visit = Visit::new(right, options, settings);
+    let sources = sources.iter().map(|source| visit.side(source)).collect::<Result<Vec<_>, _>>()?;
+    let dest = visit.side(dest)?;
     let mut teller = Teller::new(options.telling);
-    let ran = mirror(&sources, &Side::Path(dest.to_owned()), options, &mut teller);
+    let ran = mirror(&sources, &dest, options, &mut teller);
     let mut screen = teller.finish().map_err(|error| output_failure(&error))?;
-    let report = ran.map_err(|error| failure(&error))?;
+    let report = ran.map_err(|error| failure(&error, &visit))?;
     let told = match (*verb, options.dry_run) {
         ("pull", true) => "pull -n",
         (_, true) => "push -n",
@@ -42,22 +46,9 @@ pub fn run(operands: &Transfer, _settings: &Settings) -> Result<Exit, Failure> {
     summary::tell(told, &report, options.telling, &mut screen).map_err(|error| output_failure(&error))
 }
 
-/// Returns the local path of an operand.
-///
-/// # Errors
-/// It is on another node.
-pub fn here(operand: &Operand) -> Result<&Path, Failure> {
-    match operand {
-        Operand::Local(path) => Ok(path),
-        Operand::Remote(remote) => {
-            Err(Failure::usage(Number::Later, format!("{} comes in a later version", remote.shown)))
-        }
-    }
-}
-
 /// Returns the failure of a one-way run that did not begin.
 #[must_use]
-pub fn failure(error: &MirrorError) -> Failure {
+pub fn failure(error: &MirrorError, visit: &Visit<'_>) -> Failure {
     let new = |exit, number, fix: &str| Failure::new(exit, number, error.to_string()).fix(fix);
     let missing = |fix| new(Exit::Missing, Number::Missing, fix);
     match error {
@@ -72,7 +63,7 @@ pub fn failure(error: &MirrorError) -> Failure {
         MirrorError::Unsupported { .. } => {
             Failure::usage(Number::Unsupported, error.to_string()).fix("see csync push --help")
         }
-        MirrorError::Far(error) => Failure::new(Exit::LocalIo, Number::Network, error.to_string()),
+        MirrorError::Far(error) => visit.failure(error),
         MirrorError::Same { .. } => {
             Failure::usage(Number::Nested, error.to_string()).fix("name two different directories")
         }

@@ -1,23 +1,25 @@
 //! What goes wrong with a peer, as a user is told it: exit code, number, cause and fix.
 
 use crate::cli::failure::{Exit, Failure, Number};
-use crate::cli::sync::chain;
+use crate::cli::sync::{self, chain};
+use crate::engine::far::breach::Broken;
+use crate::engine::far::error::FarError;
 use crate::model::key::PublicKey;
 use crate::transport::error::WireError;
 use crate::transport::message::Code;
 
 /// Who calls whom, for what to do about it.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
     /// The peer's name in the config.
-    pub peer: &'a str,
+    pub peer: String,
     /// This node's key.
     pub own: PublicKey,
 }
 
 /// Returns what an error of a connection is to a user.
 #[must_use]
-pub fn failure(error: &WireError, call: Call<'_>) -> Failure {
+pub fn failure(error: &WireError, call: &Call) -> Failure {
     let Call { peer, .. } = call;
     let (exit, number, fix) = match error {
         WireError::Unreachable { .. } => (
@@ -53,8 +55,28 @@ pub fn failure(error: &WireError, call: Call<'_>) -> Failure {
     Failure::new(exit, number, chain(error)).fix(fix)
 }
 
+/// Returns what an error of the folder of a peer is to a user.
+#[must_use]
+pub fn far_failure(error: &FarError, call: &Call) -> Failure {
+    match error {
+        FarError::Wire(error) => failure(error, call),
+        FarError::Engine(error) => sync::failure(error),
+        FarError::Broken(broken) => match &**broken {
+            Broken::Wire(error) => failure(error, call),
+            Broken::Compression(_) | Broken::Breach { .. } => no(error, broken.code(), call),
+        },
+        FarError::Refused { code, .. } => no(error, *code, call),
+        FarError::Answer { .. } => no(error, Code::Protocol, call),
+    }
+}
+
+fn no(error: &FarError, code: Code, call: &Call) -> Failure {
+    let (exit, number, fix) = told(code, call);
+    Failure::new(exit, number, chain(error)).fix(fix)
+}
+
 /// What a peer's no comes to.
-fn told(code: Code, Call { peer, own }: Call<'_>) -> (Exit, Number, String) {
+fn told(code: Code, Call { peer, own }: &Call) -> (Exit, Number, String) {
     match code {
         Code::Version => (Exit::Protocol, Number::Version, "bring both to the same release".to_owned()),
         Code::Denied => (
@@ -112,18 +134,17 @@ fn told(code: Code, Call { peer, own }: Call<'_>) -> (Exit, Number, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::message::Refuse;
 
     #[test]
     fn a_no_of_a_peer_has_the_exit_code_of_the_protocol_and_a_fix() {
-        let call = Call { peer: "web1", own: PublicKey([7; 32]) };
+        let call = Call { peer: "web1".to_owned(), own: PublicKey([7; 32]) };
         for code in Code::ALL {
-            let refuse = Refuse { code, text: "a\nb".to_owned() };
-            let failure = failure(&WireError::Refused { peer: "web1".to_owned(), refuse }, call);
+            let error = FarError::Refused { peer: "web1".to_owned(), code, text: "a\nb".to_owned() };
+            let failure = far_failure(&error, &call);
             assert_eq!(failure.exit.code(), code.exit(), "{code:?}");
             assert!(failure.message.contains("a\\#012b") && failure.fix.is_some(), "{failure}");
         }
-        let denied = told(Code::Denied, call).2;
+        let denied = told(Code::Denied, &call).2;
         assert!(denied.contains("csync id --toml") && denied.contains(&call.own.to_string()), "{denied}");
     }
 }

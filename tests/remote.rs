@@ -1,0 +1,246 @@
+//! Two nodes on one machine, from outside: `csyncd` serves, `csync` calls it.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test handles its own files")]
+
+#[path = "support/sandbox.rs"]
+mod sandbox;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use sandbox::{Run, Sandbox};
+
+const CSYNCD: &str = env!("CARGO_BIN_EXE_csyncd");
+
+/// A node that serves `served`, one that may call it, and one that may not; each has its state directory.
+struct Nodes {
+    sandbox: Sandbox,
+    /// The key of each node, by name.
+    keys: Vec<(&'static str, String)>,
+    server: Option<Child>,
+}
+
+impl Nodes {
+    /// Makes the keys, and starts `csyncd` on `web1` with `folders` in its config; `@` there is the sandbox.
+    fn serving(folders: &str) -> Self {
+        let mut nodes = Self::unserved();
+        nodes.configure("web1", "127.0.0.1:1", folders);
+        let mut command = nodes.sandbox.command(CSYNCD);
+        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        nodes.of(&mut command, "web1");
+        let mut server = command.spawn().expect("csyncd starts");
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        nodes.server = Some(server);
+        let address = line.trim().strip_prefix("csyncd web1 ready on ").unwrap_or_else(|| panic!("{line}"));
+        for node in ["admin", "stranger"] {
+            nodes.configure(node, address, "");
+        }
+        nodes
+    }
+
+    /// Makes the keys and the roots.
+    fn unserved() -> Self {
+        let mut nodes = Self { sandbox: Sandbox::new(), keys: Vec::new(), server: None };
+        fs::create_dir(nodes.at("served")).expect("a root");
+        for node in ["web1", "admin", "stranger"] {
+            nodes.run_as(node, &["init", "--name", node]).ends_with(&[0]);
+            fs::remove_file(nodes.config(node)).expect("a config");
+            let key = nodes.run_as(node, &["id"]).ends_with(&[0]).stdout().trim().to_owned();
+            nodes.keys.push((node, key));
+        }
+        nodes
+    }
+
+    /// Writes the config of `node`: `web1` is at `address`. Only `stranger` has itself in it.
+    fn configure(&self, node: &str, address: &str, folders: &str) {
+        let peers = self.keys.iter().filter(|(name, _)| *name != "stranger" || node == "stranger");
+        let peers =
+            peers.map(|(name, key)| format!("[peer.{name}]\nkey = \"{key}\"\naddr = [\"{address}\"]\n"));
+        let folders = folders.replace('@', &self.at("").display().to_string());
+        fs::write(self.config(node), peers.collect::<String>() + &folders).expect("a config");
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.sandbox.path(name)
+    }
+
+    fn config(&self, node: &str) -> PathBuf {
+        self.at(&format!("{node}.toml"))
+    }
+
+    fn of(&self, command: &mut Command, node: &str) {
+        command
+            .env("CSYNC_CONFIG", self.config(node))
+            .env("CSYNC_STATE_DIR", self.at(&format!("state-{node}")));
+    }
+
+    fn csync(&self, node: &str, arguments: &[&str]) -> Command {
+        let mut command = self.sandbox.csync(arguments);
+        self.of(&mut command, node);
+        command
+    }
+
+    fn run_as(&self, node: &str, arguments: &[&str]) -> Run {
+        Run::of(&mut self.csync(node, arguments))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        self.run_as("admin", arguments)
+    }
+
+    /// Writes `text` at `path`, with the directories above it.
+    fn write(&self, path: &str, text: &str) {
+        let at = self.at(path);
+        fs::create_dir_all(at.parent().expect("a parent")).expect("directories");
+        fs::write(at, text).expect("a file");
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.at(path)).unwrap_or_else(|error| format!("<{path}: {error}>"))
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.kill().ok();
+            server.wait().ok();
+        }
+    }
+}
+
+const SITE: &str = "[folder.site]\nmembers = [\"web1\"]\npath = \"@served\"\nallow = { admin = \"write\" }\n";
+
+#[test]
+fn a_tree_goes_there_and_back() {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("a/index.html", "hello");
+    nodes.write("a/img/logo", &"x".repeat(100_000));
+    nodes.write("a/img/copy of logo", &"x".repeat(100_000));
+    let pushed = nodes.run(&["push", "-i", "a/", "web1::site"]).ends_with(&[0]);
+    assert!(pushed.stdout().contains("+++++++++ img/logo\n"), "{pushed}");
+    assert_eq!(
+        (nodes.read("served/index.html").as_str(), nodes.read("served/img/logo").len()),
+        ("hello", 100_000)
+    );
+    let again = nodes.run(&["push", "-i", "a/", "web1::site"]).ends_with(&[0]);
+    assert_eq!(again.stdout(), "", "nothing is new");
+    nodes.run(&["diff", "a", "web1::site"]).ends_with(&[0]);
+    let sub = nodes.run(&["pull", "web1::site/img", "b"]).ends_with(&[0]);
+    assert_eq!(nodes.read("b/img/logo").len(), 100_000, "{sub}");
+    nodes.run(&["pull", "--delete", "--yes", "web1::site/", "b"]).ends_with(&[0]);
+    assert_eq!(nodes.read("b/index.html"), "hello");
+    nodes.write("b/index.html", "hello you");
+    let differs = nodes.run(&["diff", "b", "web1::site"]).ends_with(&[40]);
+    assert!(differs.stdout().contains("index.html"), "{differs}");
+}
+
+#[test]
+fn changes_go_both_ways() {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("a/one", "1");
+    nodes.write("served/two", "2");
+    nodes.run(&["sync", "a", "web1::site"]).ends_with(&[0]);
+    assert_eq!((nodes.read("served/one"), nodes.read("a/two")), ("1".to_owned(), "2".to_owned()));
+    fs::remove_file(nodes.at("a/two")).expect("a file");
+    nodes.write("served/one", "1 and more");
+    nodes.run(&["sync", "web1::site", "a"]).ends_with(&[0]);
+    assert!(!nodes.at("served/two").exists(), "a delete is carried");
+    assert_eq!(nodes.read("a/one"), "1 and more");
+}
+
+#[test]
+fn the_summary_tells_what_went_over_the_wire() {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("a/zeros", &"0".repeat(1 << 20));
+    let pushed = nodes.run(&["push", "--json", "a/", "web1::site"]).ends_with(&[0]);
+    let summary: serde_json::Value = serde_json::from_str(&pushed.stdout()).expect("one object");
+    let sent = summary["bytes_sent"].as_u64().expect("a number");
+    assert!((1000..200_000).contains(&sent), "compressed, with framing: {summary}");
+    assert!(summary["bytes_received"].as_u64().expect("a number") > 0, "{summary}");
+    assert_eq!((&summary["schema"], &summary["files"]), (&1.into(), &1.into()));
+    nodes.write("a/more", &"0".repeat(1 << 20));
+    let stats = nodes.run(&["push", "--stats", "a/", "web1::site"]).ends_with(&[0]);
+    assert!(stats.stdout().contains("Total bytes sent: "), "{stats}");
+}
+
+#[test]
+fn a_node_lists_the_folders_that_a_key_may_see() {
+    let hidden = "[folder.hidden]\nmembers = [\"web1\"]\npath = \"@b\"\n";
+    let nodes = Nodes::serving(&format!("{SITE}comment = \"the shop\"\n{hidden}"));
+    let table = nodes.run(&["web1::"]).ends_with(&[0]);
+    assert!(table.stdout().contains("site") && table.stdout().contains("the shop"), "{table}");
+    assert!(!table.stdout().contains("hidden"), "{table}");
+    let json = nodes.run(&["web1::", "--json"]).ends_with(&[0]).stdout();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one object");
+    assert_eq!(json["folders"].as_array().map(Vec::len), Some(1), "{json}");
+    assert_eq!(
+        (&json["folders"][0]["name"], &json["folders"][0]["right"]),
+        (&"site".into(), &"write".into())
+    );
+}
+
+#[test]
+fn who_is_not_known_gets_nothing() {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("served/secret", "s");
+    for arguments in [&["pull", "web1::site", "b"][..], &["push", "a/", "web1::site"], &["web1::"]] {
+        let refused = nodes.run_as("stranger", arguments).ends_with(&[5]);
+        refused.says(&["error[E042]", "fix:", "csync id --toml"]);
+    }
+    assert!(!nodes.at("b/secret").exists());
+}
+
+#[test]
+fn a_grant_to_read_is_none_to_write_and_a_folder_must_exist() {
+    let nodes = Nodes::serving(&SITE.replace("write", "read"));
+    nodes.write("served/x", "x");
+    nodes.write("a/y", "y");
+    nodes.run(&["pull", "web1::site", "b"]).ends_with(&[0]);
+    assert_eq!(nodes.read("b/x"), "x");
+    nodes.run(&["push", "a/", "web1::site"]).ends_with(&[5]).says(&["error[E042]", "fix:"]);
+    assert!(!nodes.at("served/y").exists());
+    nodes.run(&["pull", "web1::sites", "b"]).ends_with(&[3, 5]).says(&["fix:"]);
+}
+
+#[test]
+fn another_key_at_the_address_is_not_believed() {
+    let nodes = Nodes::serving(SITE);
+    let (web1, stranger) = (&nodes.keys[0].1, &nodes.keys[2].1);
+    let config = fs::read_to_string(nodes.config("admin")).expect("a config").replace(web1, stranger);
+    fs::write(nodes.config("admin"), config).expect("a config");
+    nodes.run(&["pull", "web1::site", "b"]).ends_with(&[5]).says(&["error[E042]", "fix:", "[peer.web1]"]);
+}
+
+#[test]
+fn a_host_must_be_in_the_config() {
+    let nodes = Nodes::unserved();
+    nodes.run(&["pull", "web1::site", "b"]).ends_with(&[1]).says(&["error[E011]"]);
+    nodes.configure("admin", "127.0.0.1:1", "");
+    for host in ["web9::site", "csync://127.0.0.1:2/site", "10.9.9.9::site"] {
+        nodes.run(&["pull", host, "b"]).ends_with(&[5]).says(&["error[E041]", "[peer."]);
+    }
+    // One address, two peers.
+    nodes.run(&["pull", "127.0.0.1::site", "b"]).ends_with(&[1]).says(&["error[E041]", "web1", "admin"]);
+    fs::remove_file(nodes.at("state-admin/node.key")).expect("a key");
+    nodes.run(&["pull", "web1::site", "b"]).ends_with(&[1]).says(&["error[E014]", "csync init"]);
+}
+
+#[test]
+fn a_silent_address_is_a_timeout_of_connecting() {
+    let nodes = Nodes::unserved();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = silent.local_addr().expect("an address").to_string();
+    nodes.configure("admin", &address, "");
+    nodes.run(&["--", "web1::"]).ends_with(&[1]);
+    let timed_out = nodes.run(&["pull", "--timeout=1", "web1::site", "b"]).ends_with(&[35]);
+    timed_out.says(&["error[E044]", "csyncd", "fix:"]);
+    drop(silent);
+    nodes.run(&["pull", "--timeout=1", "web1::site", "b"]).ends_with(&[10, 35]).says(&["fix:"]);
+    assert_eq!(fs::read_dir(nodes.at("b")).expect("a directory").count(), 0);
+}
