@@ -1,5 +1,12 @@
 //! The wire: what was said is understood, also by and of other versions, and what makes no sense is refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a helper of a test may stop the test"
+)]
+
 #[path = "wire/hostile.rs"]
 mod hostile;
 #[path = "wire/sample.rs"]

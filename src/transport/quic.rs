@@ -20,7 +20,9 @@ use crate::transport::error::WireError;
 use crate::transport::identity::Identity;
 use crate::transport::link::{Goodbye, Link, said};
 use crate::transport::message::{Code, Hello, Message, Welcome};
-use crate::transport::{runtime, tls, tuning};
+use crate::transport::runtime;
+use crate::transport::tls;
+use crate::transport::tuning;
 
 /// Versions of the protocol that this program speaks, best first.
 pub const VERSIONS: &[u16] = &[1];
@@ -90,7 +92,7 @@ impl Caller {
                 }
                 // That someone else answers is worth more than that another address is silent.
                 Ok(Err(error)) if !matches!(failure, Some(WireError::WrongKey { .. })) => {
-                    failure = Some(error)
+                    failure = Some(error);
                 }
                 Ok(Err(_)) | Err(_) => {}
             }

@@ -1,9 +1,14 @@
 //! Whole messages: the body of a frame of each type.
 
+use crate::transport::codec::contents;
+use crate::transport::codec::control;
 use crate::transport::codec::error::CodecError;
+use crate::transport::codec::listing;
+use crate::transport::codec::pack;
 use crate::transport::codec::reader::Reader;
+use crate::transport::codec::requests;
+use crate::transport::codec::shape;
 use crate::transport::codec::writer::Writer;
-use crate::transport::codec::{contents, control, listing, pack, requests, shape};
 use crate::transport::frame::Type;
 use crate::transport::message::Message;
 
