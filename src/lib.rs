@@ -255,6 +255,7 @@ pub mod daemon {
 /// The command line.
 pub mod cli {
     pub mod args;
+    pub mod cause;
     pub mod conflict;
     pub mod daemon;
     pub mod dispatch;

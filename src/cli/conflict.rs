@@ -8,12 +8,12 @@ use serde_json::json;
 use similar::TextDiff;
 
 use crate::cli::args::{Listing, Resolution};
+use crate::cli::cause::{failure, restore_failure, shown};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::listing::{ConflictRow, SideRow, conflicts_json, conflicts_table};
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;
-use crate::cli::sync::{failure, restore_failure, shown};
 use crate::cli::transfer::exists;
 use crate::engine::resolve::{Choice, Open, contents, open, resolve as settle};
 use crate::model::entry::Content;

@@ -14,13 +14,13 @@ use clap::error::ErrorKind;
 use clap::parser::ArgMatches;
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use crate::cli::cause::chain;
 use crate::cli::failure::{Exit, Failure, Number};
 use crate::cli::journal::{FORMATS, Format, Journal, LEVELS};
 use crate::cli::node;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::signal::forward;
-use crate::cli::sync::chain;
 use crate::config::settings::Address;
 use crate::config::values;
 use crate::daemon::log::{Level, Log};

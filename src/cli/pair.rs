@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::cli::args::{Listing, Pair};
+use crate::cli::cause;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::operand::Operand;
 use crate::cli::remote::Visit;
 use crate::cli::render::{Screen, Teller, item_line};
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;
-use crate::cli::sync;
 use crate::cli::transfer::{self, exists};
 use crate::disk::attributes::is_superuser;
 use crate::engine::mirror::run::difference;
@@ -81,9 +81,9 @@ impl Observer for Differences {
 pub fn verify(root: &Path, deep: bool, listing: Listing, settings: &Settings) -> Result<Exit, Failure> {
     exists(root)?;
     let all = selection::scope(&Select::default(), false, &[])
-        .map_err(|error| Failure::usage(Number::Filter, sync::chain(&error)))?;
+        .map_err(|error| Failure::usage(Number::Filter, cause::chain(&error)))?;
     let found = engine::verify(&settings.state_dir, root, deep, is_superuser(), &all)
-        .map_err(|error| sync::failure(&error))?;
+        .map_err(|error| cause::failure(&error))?;
     let mut screen = Screen::new(listing.raw_names);
     let text = if listing.json {
         let entry = |item: &Item| json!({ "path": item.path.to_string(), "item": item.code.trim_end() });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::args::Listing;
+use crate::cli::cause::chain;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::listing::{folders_json, folders_table};
 use crate::cli::node;
@@ -12,7 +13,6 @@ use crate::cli::operand::{Host, Operand, Remote};
 use crate::cli::peer::{Peer, find};
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
-use crate::cli::sync::chain;
 use crate::cli::wire::{Call, failure, far_failure};
 use crate::engine::far::error::FarError;
 use crate::engine::far::folder::{Far, Wanted};

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::cli::args::StatusArgs;
+use crate::cli::cause::chain;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::listing::table;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::summary::{number, size};
-use crate::cli::sync::chain;
 use crate::daemon::control::{AskError, ask};
 use crate::daemon::status::{FolderStatus, State, Status};
 use crate::model::path::escape;

@@ -6,12 +6,12 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cli::args::{Listing, Versioned};
+use crate::cli::cause::{failure, restore_failure, shown};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
 use crate::cli::listing::{VersionRow, versions_json, versions_table};
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;
-use crate::cli::sync::{failure, restore_failure, shown};
 use crate::engine::restore::{open_version, restore as bring_back, restore_to, version, versions};
 use crate::model::path::escape;
 

@@ -1,7 +1,7 @@
 //! What goes wrong with a peer, as a user is told it: exit code, number, cause and fix.
 
+use crate::cli::cause::{self, chain};
 use crate::cli::failure::{Exit, Failure, Number};
-use crate::cli::sync::{self, chain};
 use crate::engine::far::breach::Broken;
 use crate::engine::far::error::FarError;
 use crate::model::key::PublicKey;
@@ -60,7 +60,7 @@ pub fn failure(error: &WireError, call: &Call) -> Failure {
 pub fn far_failure(error: &FarError, call: &Call) -> Failure {
     match error {
         FarError::Wire(error) => failure(error, call),
-        FarError::Engine(error) => sync::failure(error),
+        FarError::Engine(error) => cause::failure(error),
         FarError::Broken(broken) => match &**broken {
             Broken::Wire(error) => failure(error, call),
             Broken::Compression(_) | Broken::Breach { .. } => no(error, broken.code(), call),
