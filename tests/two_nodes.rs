@@ -126,7 +126,7 @@ fn a_package_is_pushed_upgraded_and_pulled_back() {
     std::fs::remove_dir_all(&source).expect("remove the old version");
     copy_tree(&new, &source);
     let news = changed(&Snapshot::of(&served), &Snapshot::of(&source));
-    let upgraded = timed(&nodes, "upgrade", &["push", "-a", "--delete", "--yes", "a/", node::FOLDER]);
+    let upgraded = timed(&nodes, "upgrade", &["push", "-a", "-c", "--delete", "--yes", "a/", node::FOLDER]);
     println!("upgrade: {news} bytes are in files that changed or are new");
     assert!(
         upgraded["bytes_sent"].as_u64().expect("a number") < news + 200_000,
