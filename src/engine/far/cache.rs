@@ -94,6 +94,11 @@ impl Cache {
             .batch(|| rows.into_iter().try_for_each(|listed| self.put(&listed.path, listed.seq, listed.row)))
     }
 
+    /// Runs `work` and stores what it notes as one.
+    pub(crate) fn batch(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.db.batch(work)
+    }
+
     /// Notes that `row` stands at `path` under the peer's number `seq`.
     pub(crate) fn put(&self, path: &RelPath, seq: u64, row: Row) -> Result<(), StoreError> {
         self.db.batch(|| {

@@ -414,18 +414,19 @@ impl Far {
 
     fn remember(&self, paths: &[RelPath], results: &[StepResult]) -> Result<(), StoreError> {
         let cache = self.cache();
-        for (path, result) in paths.iter().zip(results) {
-            match result {
-                // The root has no row.
-                StepResult::Done { seq: 0, .. } => {}
-                StepResult::Done { seq, row } | StepResult::Changed { now: Some((seq, row)) } => {
-                    cache.put(path, *seq, row.clone())?;
+        cache.batch(|| {
+            for (path, result) in paths.iter().zip(results) {
+                match result {
+                    // The root has no row.
+                    StepResult::Done { seq: 0, .. } | StepResult::Refused(_) => {}
+                    StepResult::Done { seq, row } | StepResult::Changed { now: Some((seq, row)) } => {
+                        cache.put(path, *seq, row.clone())?;
+                    }
+                    StepResult::Changed { now: None } => cache.forget(path)?,
                 }
-                StepResult::Changed { now: None } => cache.forget(path)?,
-                StepResult::Refused(_) => {}
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn in_our_numbers(&self, result: StepResult) -> StepResult {
