@@ -337,6 +337,24 @@ fn the_root_itself_can_be_dressed() {
 }
 
 #[test]
+fn a_directory_that_is_dressed_as_it_was_gets_its_time_again_after_changes_in_it() {
+    let node = Node::new(|_| ());
+    let mut guest = node.guest(Right::Write).unwrap();
+    let then = Attributes { mode: 0o755, mtime: Timestamp::new(1_000_000, 5), ..guest.own() };
+    let steps = vec![guest.make("dir", Content::Dir, then), guest.make("dir/file", file("1"), guest.own())];
+    guest.change(steps).iter().for_each(|result| drop(done(result)));
+    guest.settle();
+    guest.list(0, "", None);
+    let replaced = guest.make("dir/file", file("2"), guest.own());
+    let act = Act::Dress { attributes: then, which: Carried { mtime: true, ..Carried::default() } };
+    let dressed = Step { path: path("dir"), expect: guest.seq("dir"), act };
+    guest.change(vec![replaced, dressed]).iter().for_each(|result| drop(done(result)));
+    guest.settle();
+    let dir = fs::metadata(node.root().join("dir")).unwrap();
+    assert_eq!((dir.mtime(), dir.mtime_nsec()), (1_000_000, 5));
+}
+
+#[test]
 fn attributes_that_are_not_carried_stay_as_they_are() {
     let node = Node::new(|_| ());
     fs::write(node.root().join("file"), "1").unwrap();

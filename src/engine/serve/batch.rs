@@ -73,6 +73,8 @@ pub(crate) struct Batch<'a> {
     /// The place in the batch of each planned step, and what was staged for it.
     places: Vec<usize>,
     staged: Vec<Result<Ready, Failure>>,
+    /// Directories that shall have their recorded times once nothing in them changes any more.
+    timed: Vec<RelPath>,
     /// The places of directories that go last: whether one may depends on those below it.
     late: Vec<usize>,
     /// Paths that are deleted because what stood there has another name now.
@@ -103,6 +105,7 @@ impl<'a> Batch<'a> {
             planned: Vec::new(),
             places: Vec::new(),
             staged: Vec::new(),
+            timed: Vec::new(),
             late: Vec::new(),
             moved: BTreeSet::new(),
             held: false,
@@ -221,6 +224,10 @@ impl<'a> Batch<'a> {
             Ok(Some(settled)) => settled,
             // It is so already.
             Ok(None) => {
+                if record.as_ref().is_some_and(|record| record.row.is_live_dir()) {
+                    // On the disk it may not be: names that changed in it since then took its time along.
+                    self.timed.push(step.path.clone());
+                }
                 let known = record.map(|Record { seq, row, .. }| StepResult::Done { seq, row });
                 return Ok(Err(known.unwrap_or(StepResult::Changed { now: None })));
             }
@@ -314,20 +321,22 @@ impl<'a> Batch<'a> {
     /// Carries out what is planned.
     fn flush(&mut self) -> Result<(), EngineError> {
         let (planned, staged) = (std::mem::take(&mut self.planned), std::mem::take(&mut self.staged));
-        let places = std::mem::take(&mut self.places);
+        let (places, mut timed) = (std::mem::take(&mut self.places), std::mem::take(&mut self.timed));
         self.ahead.clear();
+        // Of a directory that is dressed the time comes last of all.
+        let settled = planned.iter().filter_map(|one| one.settled.as_ref());
+        let dressed = settled.filter(|one| one.step == Way::Adjust && one.row.is_live_dir());
+        timed.extend(dressed.map(|one| one.path.clone()));
+        if !timed.is_empty() {
+            self.replica.db.batch(|| {
+                timed.into_iter().try_for_each(|path| {
+                    Hints::of(&self.replica.db).add(&Hint { path, recursive: false, at: clock::now() })
+                })
+            })?;
+        }
         if planned.is_empty() {
             return Ok(());
         }
-        self.replica.db.batch(|| {
-            // Of a directory that is dressed the time comes last of all, when nothing in it changes any more.
-            let settled = planned.iter().filter_map(|one| one.settled.as_ref());
-            for one in settled.filter(|one| one.step == Way::Adjust && one.row.is_live_dir()) {
-                let hint = Hint { path: one.path.clone(), recursive: false, at: clock::now() };
-                Hints::of(&self.replica.db).add(&hint)?;
-            }
-            Ok::<(), StoreError>(())
-        })?;
         let outcomes = self.with_crew(|crew| crew.act_ready(&planned, staged))?;
         for ((at, planned), outcome) in places.into_iter().zip(planned).zip(outcomes) {
             self.end(at, planned, outcome);
