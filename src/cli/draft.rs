@@ -9,6 +9,8 @@ use crate::config::quantity;
 use crate::engine::options::{Backup, MaxDelete, Options};
 use crate::rules::conflict::{Policy, Side};
 
+/// Longer than any run takes, and short enough to be added to any moment.
+const FOREVER: Duration = Duration::from_hours(1_000_000);
 /// The slowest rate of `--bwlimit`, in bytes, as in rsync.
 const RATE_MIN: u64 = 1024;
 
@@ -87,20 +89,20 @@ pub fn size(text: &OsStr) -> Result<u64, String> {
     quantity::size(utf8(text)?).map_err(|error| error.to_string())
 }
 
-/// Returns how long a peer may be silent: seconds, or a duration with its unit; `None` for 0.
+/// Returns how long a peer may be silent: seconds, or a duration with its unit; longer than any run for 0.
 ///
 /// # Errors
 /// Says what was wanted.
-pub fn timeout(text: &OsStr) -> Result<Option<Duration>, String> {
+pub fn timeout(text: &OsStr) -> Result<Duration, String> {
     let text = utf8(text)?;
     let time = match text.parse::<u32>() {
         Ok(seconds) => Duration::from_secs(seconds.into()),
         Err(_no_number) => quantity::duration(text).map_err(|error| error.to_string())?,
     };
     match time.as_millis() {
-        0 => Ok(None),
+        0 => Ok(FOREVER),
         1..1000 => Err("wanted a second or more, or 0 for no limit".to_owned()),
-        _ => Ok(Some(time)),
+        _ => Ok(time.min(FOREVER)),
     }
 }
 

@@ -244,9 +244,9 @@ const VALUED: &[Valued] = &[
     valued(
         "timeout",
         "SECONDS|DUR",
-        "Give up when nothing came from the peer for so long; 0 is never",
+        "Give up when the peer gets nowhere for so long (60); 0: only when it is gone",
         |d, text| {
-            d.options.wire.timeout = timeout(text)?;
+            d.options.wire.timeout = Some(timeout(text)?);
             Ok(())
         },
     ),

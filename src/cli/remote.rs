@@ -139,11 +139,10 @@ fn call(host: &Host, options: Wire, settings: &Settings) -> Result<Called, Failu
     let own = identity.public().map_err(|error| node::key_failure(&error))?;
     let addresses = resolve(&peer)?;
     let patience = options.timeout.map_or(CONNECT_PATIENCE, |timeout| timeout.min(CONNECT_PATIENCE));
-    let caller = Caller::new(&identity).with_rate(options.bwlimit);
+    let caller = Caller::new(&identity).with_rate(options.bwlimit).with_timeout(options.timeout);
     let call = Call { peer: peer.name.clone(), own };
     let connected = caller.connect(&addresses, &peer.key, patience);
     let (link, control) = connected.map_err(|error| failure(&error, &call))?;
-    link.set_timeout(options.timeout);
     Ok(Called { peer, call, link: Arc::new(link), control })
 }
 

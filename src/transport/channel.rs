@@ -16,6 +16,7 @@ use crate::transport::frame::{HEADER_BYTES, Header};
 use crate::transport::message::{Code, Message};
 use crate::transport::runtime;
 use crate::transport::throttle::Throttle;
+use crate::transport::tuning::IDLE;
 
 /// How long nothing may move while something is expected, unless said otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,7 +54,7 @@ impl Shared {
         self.patience.store(millis.max(1), Ordering::Relaxed);
     }
 
-    fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         Duration::from_millis(self.patience.load(Ordering::Relaxed))
     }
 
@@ -77,6 +78,7 @@ impl Shared {
                 WireError::Version { peer, why: "another version of QUIC".to_owned() }
             }
             ConnectionError::LocallyClosed => WireError::ClosedHere { peer },
+            ConnectionError::TimedOut if self.patience() <= IDLE => self.timed_out("waiting for it"),
             ConnectionError::TimedOut => {
                 WireError::Lost { peer, why: "it does not answer any more".to_owned() }
             }

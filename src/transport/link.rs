@@ -9,7 +9,7 @@ use quinn::{Connection, ConnectionError, Endpoint, VarInt};
 use tokio::time::{sleep, timeout};
 
 use crate::model::key::PublicKey;
-use crate::transport::channel::{Channel, PATIENCE, Shared};
+use crate::transport::channel::{Channel, Shared};
 use crate::transport::error::WireError;
 use crate::transport::message::Code;
 use crate::transport::runtime;
@@ -51,13 +51,14 @@ impl Link {
     /// # Errors
     /// The connection is gone, or the peer lets no further stream be opened for too long.
     pub fn channel(&self) -> Result<Channel, WireError> {
-        let open = async { timeout(PATIENCE, self.connection.open_bi()).await };
+        let patience = self.shared.patience();
+        let open = async { timeout(patience, self.connection.open_bi()).await };
         let (send, recv) = runtime::wait_for(open)
             .map_err(Shared::no_runtime)?
             .map_err(|_elapsed| WireError::Timeout {
                 peer: self.shared.peer.clone(),
                 doing: "opening a stream",
-                after: PATIENCE,
+                after: patience,
             })?
             .map_err(|error| self.shared.lost(&error))?;
         Ok(Channel::new(send, recv, Arc::clone(&self.shared)))

@@ -40,19 +40,27 @@ const NO_COMMON_PROTOCOL: u64 = 0x100 + 120;
 pub struct Caller {
     own: Arc<rustls::sign::CertifiedKey>,
     rate: Option<u64>,
+    patience: Option<Duration>,
 }
 
 impl Caller {
     /// Returns a caller that shows itself as `identity`.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
-        Self { own: identity.tls(), rate: None }
+        Self { own: identity.tls(), rate: None, patience: None }
     }
 
     /// Limits every connection to `rate` bytes per second each way, from the first byte on.
     #[must_use]
     pub fn with_rate(self, rate: Option<u64>) -> Self {
         Self { rate, ..self }
+    }
+
+    /// Has every connection fail with [`WireError::Timeout`] once its peer is silent for `patience`, or makes no
+    /// progress for so long; `None` for [`PATIENCE`](crate::transport::channel::PATIENCE).
+    #[must_use]
+    pub fn with_timeout(self, patience: Option<Duration>) -> Self {
+        Self { patience, ..self }
     }
 
     /// Returns a connection with the owner of `key` at the first of `addresses` that answers, and its control stream,
@@ -77,10 +85,10 @@ impl Caller {
     async fn call(&self, addresses: &[SocketAddr], key: PublicKey) -> Result<(Endpoint, Met), WireError> {
         let mut attempts = JoinSet::new();
         for (at, address) in (0u32..).zip(addresses) {
-            let (own, rate, address) = (Arc::clone(&self.own), self.rate, *address);
+            let (own, limits, address) = (Arc::clone(&self.own), (self.rate, self.patience), *address);
             attempts.spawn(async move {
                 sleep(STAGGER * at).await;
-                attempt(own, rate, address, key).await
+                attempt(own, limits, address, key).await
             });
         }
         let mut failure = None;
@@ -88,7 +96,7 @@ impl Caller {
             match attempted {
                 Ok(Ok((endpoint, connection))) => {
                     attempts.abort_all();
-                    return Ok((endpoint, introduce(connection, key, self.rate).await?));
+                    return Ok((endpoint, introduce(connection, key, (self.rate, self.patience)).await?));
                 }
                 // That someone else answers is worth more than that another address is silent.
                 Ok(Err(error)) if !matches!(failure, Some(WireError::WrongKey { .. })) => {
@@ -126,7 +134,7 @@ impl Met {
 /// One address: a socket of its own, the TLS handshake.
 async fn attempt(
     own: Arc<rustls::sign::CertifiedKey>,
-    rate: Option<u64>,
+    (rate, patience): (Option<u64>, Option<Duration>),
     address: SocketAddr,
     key: PublicKey,
 ) -> Result<(Endpoint, Connection), WireError> {
@@ -139,7 +147,7 @@ async fn attempt(
     let tls = tls::client(own, Arc::clone(&pin)).map_err(|error| unreachable(error.to_string()))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|error| unreachable(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(tls));
-    config.transport_config(Arc::new(tuning::transport(address.ip(), rate)));
+    config.transport_config(Arc::new(tuning::transport(address.ip(), rate, patience)));
     let connecting = endpoint
         .connect_with(config, address, SERVER_NAME)
         .map_err(|error| unreachable(error.to_string()))?;
@@ -171,8 +179,13 @@ fn lacks_protocol(error: &ConnectionError) -> bool {
 }
 
 /// The caller's side of the first words.
-async fn introduce(connection: Connection, peer: PublicKey, rate: Option<u64>) -> Result<Met, WireError> {
+async fn introduce(
+    connection: Connection,
+    peer: PublicKey,
+    (rate, patience): (Option<u64>, Option<Duration>),
+) -> Result<Met, WireError> {
     let shared = Shared::new(connection.remote_address().to_string());
+    shared.set_patience(patience);
     shared.sending.set(rate);
     shared.receiving.set(rate);
     let (send, recv) = connection.open_bi().await.map_err(|error| shared.lost(&error))?;
@@ -370,7 +383,7 @@ impl House {
     fn config(&self, peer: IpAddr) -> Arc<ServerConfig> {
         let crypto: Arc<QuicServerConfig> = Arc::clone(&self.crypto);
         let mut config = ServerConfig::with_crypto(crypto);
-        let mut transport = tuning::transport(peer, None);
+        let mut transport = tuning::transport(peer, None, None);
         transport.receive_window(VarInt::from_u32(STRANGER_WINDOW));
         config.transport_config(Arc::new(transport));
         Arc::new(config)

@@ -22,7 +22,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Unacknowledged bytes we keep for sending again: as much as one stream may have in flight.
 const SEND_WINDOW: u64 = 8 << 20;
 /// A peer that says nothing at all for so long is gone.
-const IDLE: Duration = Duration::from_secs(30);
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// Thrice in [`IDLE`], so that two lost packets do not end a quiet connection; also keeps NAT mappings.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Socket buffers: at 1 GB/s 4 MiB are 4 ms of a busy machine. It is also the usual limit of the kernel.
@@ -36,10 +36,12 @@ const LOOPBACK_WINDOW: u64 = 1 << 20;
 const LAN_DATAGRAM: u16 = 6_500;
 
 /// Returns the settings of a connection with `peer`. With a `rate` (bytes per second), windows that hold about half
-/// a second of it, so that a limited reader is not first sent megabytes it did not want yet.
-pub(crate) fn transport(peer: IpAddr, rate: Option<u64>) -> TransportConfig {
+/// a second of it, so that a limited reader is not first sent megabytes it did not want yet. With a `patience` below
+/// [`IDLE`], the peer is asked often enough for its silence to be noticed that soon.
+pub(crate) fn transport(peer: IpAddr, rate: Option<u64>, patience: Option<Duration>) -> TransportConfig {
     let mut config = TransportConfig::default();
     let loopback = peer.to_canonical().is_loopback();
+    let idle = patience.map_or(IDLE, |patience| patience.min(IDLE));
     let window = |full: u32| VarInt::from_u32(receive_window(full, rate));
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
@@ -48,8 +50,8 @@ pub(crate) fn transport(peer: IpAddr, rate: Option<u64>) -> TransportConfig {
         .stream_receive_window(window(STREAM_WINDOW))
         .receive_window(window(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)
-        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
-        .keep_alive_interval(Some(KEEP_ALIVE));
+        .max_idle_timeout(IdleTimeout::try_from(idle).ok())
+        .keep_alive_interval(Some(KEEP_ALIVE.min(idle / 3)));
     if loopback {
         // Every path there carries the largest: probes of that size would weigh more than many a run.
         config.initial_mtu(LOOPBACK_DATAGRAM).mtu_discovery_config(None);

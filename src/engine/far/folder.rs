@@ -22,7 +22,7 @@ use crate::store::error::StoreError;
 use crate::transport::channel::Channel;
 use crate::transport::link::{Link, Traffic};
 use crate::transport::message::{
-    Act, Change, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled, Step,
+    Act, Change, Code, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled, Step,
     StepResult,
 };
 
@@ -158,6 +158,11 @@ impl Far {
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.link.traffic()
+    }
+
+    /// Ends the connection, so that no other thread waits for a conversation that the run does not go on with.
+    pub fn give_up(&self) {
+        self.link.close(Code::Internal, "the run ended early");
     }
 
     /// Asks for all rows that are new since the folder was last heard of, and remembers them.

@@ -198,7 +198,11 @@ impl Courier {
                         self.settled(account, parcel, result);
                     }
                 }
-                Err(error) => account.fail(error),
+                Err(error) => {
+                    account.fail(error);
+                    // What the others have on its way waits there for this batch.
+                    self.to.far.give_up();
+                }
             }
         }
     }

@@ -53,6 +53,7 @@ pub(crate) fn fetch(site: &Site, means: &Means, jobs: Vec<Job>) -> Vec<(Job, Sta
             }
             Err(error) => {
                 site.account.fail(error);
+                placed.far.give_up();
                 waiting.into_iter().for_each(|job| release(site, job.dir));
             }
         }
