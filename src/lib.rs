@@ -199,6 +199,7 @@ pub mod engine {
         pub mod placed;
         mod read;
         mod send;
+        mod stat;
         mod supply;
         pub mod take;
         mod unsent;

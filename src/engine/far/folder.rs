@@ -11,12 +11,13 @@ use crate::engine::far::error::FarError;
 use crate::engine::far::give::{Offer, give};
 use crate::engine::far::owners::Owners;
 use crate::engine::far::read::read;
+use crate::engine::far::stat::{stat, stat_of};
 use crate::engine::far::take::{Need, TakeError, take};
 use crate::fault::{self, Point};
-use crate::model::entry::{Content, Digest, Kind};
-use crate::model::metadata::{Attributes, Stat, Timestamp};
+use crate::model::entry::{Content, Digest};
+use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
-use crate::model::row::{Live, Row};
+use crate::model::row::Row;
 use crate::model::version::ReplicaId;
 use crate::store::error::StoreError;
 use crate::transport::channel::Channel;
@@ -26,8 +27,6 @@ use crate::transport::message::{
     StepResult,
 };
 
-/// The device number of everything in the folder of a peer.
-const FAR_DEVICE: u64 = u64::MAX;
 /// Places of a content that are worth a look.
 const PLACES_MAX: usize = 8;
 
@@ -488,19 +487,4 @@ fn unexpected(peer: &str, message: &Message) -> FarError {
     let text = format!("{message:?}");
     let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
     FarError::answer(peer, format!("{name} out of turn"))
-}
-
-fn stat(live: &Live) -> Stat {
-    stat_of(&live.content.value, live.attributes())
-}
-
-/// Returns the stat that stands for an entry of a listing: there are no inode and change time to compare.
-fn stat_of(content: &Content, attributes: Attributes) -> Stat {
-    let (kind, size, rdev) = match content {
-        Content::File { size, .. } => (Kind::File, *size, 0),
-        Content::Symlink(target) => (Kind::Symlink, u64::try_from(target.len()).unwrap_or(u64::MAX), 0),
-        Content::Device { kind, rdev } => (*kind, 0, *rdev),
-        other @ (Content::Dir | Content::Fifo | Content::Socket) => (other.kind(), 0, 0),
-    };
-    Stat { kind, attributes, size, ctime: Timestamp::default(), ino: 0, dev: FAR_DEVICE, links: 1, rdev }
 }
