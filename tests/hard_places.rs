@@ -150,6 +150,19 @@ fn owners_that_may_not_be_set_and_setgid_directories_come_out_as_in_rsync() {
 }
 
 #[test]
+fn a_new_owner_leaves_the_set_id_bits_in_both_directions() {
+    let sandbox = Sandbox::new();
+    write(&sandbox, "a/tool", "one");
+    mode(&sandbox, "a/tool", 0o2775);
+    sandbox.sync(&[]).ends_with(&[0]);
+    chown(sandbox.path("b/tool"), Some(NOBODY), Some(NOBODY)).expect("give it away");
+    mode(&sandbox, "b/tool", 0o2775);
+    sandbox.sync(&[]).ends_with(&[0]);
+    let found = fs::metadata(sandbox.path("a/tool")).expect("look at it");
+    assert_eq!((found.uid(), found.mode() & 0o7777), (NOBODY, 0o2775));
+}
+
+#[test]
 fn a_full_disk_is_told_by_name_and_leaves_whole_files_only() {
     let sandbox = Sandbox::new();
     (0..200).for_each(|number| write(&sandbox, &format!("a/s{number}"), [b's'; 100]));

@@ -74,12 +74,18 @@ impl Drill {
     fn new(verb: Verb) -> Self {
         let nodes = Nodes::new(PLAIN);
         let (a, b) = (nodes.sandbox.a(), nodes.sandbox.b());
-        build(&a, "keep=1 old/x=2 old/y=#5000 gone=3 flip/in=4 flop=5 mode=6 link->keep deep/er/est=7 twin=same");
+        build(
+            &a,
+            "keep=1 old/x=2 old/y=#5000 gone=3 flip/in=4 flop=5 mode=6 link->keep deep/er/est=7 twin=same",
+        );
         write(&a, "big", &patterned("big", 400_000));
         nodes.run(&["sync", "a", FOLDER]).ends_with(&[0]);
         let (ours, theirs) = if verb == Verb::Pull { (&b, &a) } else { (&a, &b) };
         write(ours, "big", &edited("big", 400_000));
-        build(ours, "keep=edited new/one=#9000 new/two=11 empty= many/1=a many/2=b many/3=c copy=#9000 flop/in=x");
+        build(
+            ours,
+            "keep=edited new/one=#9000 new/two=11 empty= many/1=a many/2=b many/3=c copy=#9000 flop/in=x",
+        );
         rename(ours, "old", "moved");
         clear(ours, "gone");
         clear(ours, "flip");
@@ -119,7 +125,10 @@ impl Drill {
         let (left, right) = (Snapshot::of(&a), Snapshot::of(&b));
         let mut faults = left.differences(&right, ALL);
         let there: BTreeSet<Digest> =
-            [left.contents(), right.contents(), kept_contents(&a), kept_contents(&b)].into_iter().flatten().collect();
+            [left.contents(), right.contents(), kept_contents(&a), kept_contents(&b)]
+                .into_iter()
+                .flatten()
+                .collect();
         faults.extend(self.precious.difference(&there).map(|lost| format!("{} is gone", lost.short())));
         faults.extend(left_over(&a).into_iter().chain(left_over(&b)));
         if !faults.is_empty() {
@@ -160,7 +169,9 @@ fn a_kill_of_either_side_at_every_point_loses_nothing() {
     for verb in Verb::ALL {
         let [here, there] = points(verb);
         for (side, passed) in [here, there].into_iter().enumerate() {
-            for (name, pass) in passed.into_iter().flat_map(|name| PASSES.iter().map(move |pass| (name, pass))) {
+            for (name, pass) in
+                passed.into_iter().flat_map(|name| PASSES.iter().map(move |pass| (name, pass)))
+            {
                 let mut drill = Drill::new(verb);
                 let crash = format!("{name}:{pass}");
                 let armed = [("CSYNC_CRASH", crash.as_str())];
@@ -193,7 +204,9 @@ fn a_kill_of_either_side_at_every_point_loses_nothing() {
 
 fn sent(run: &Run) -> u64 {
     let summary: Option<Value> = serde_json::from_str(&run.stdout()).ok();
-    summary.and_then(|summary| Some(summary["bytes_sent"].as_u64()? + summary["bytes_received"].as_u64()?)).unwrap_or(0)
+    summary
+        .and_then(|summary| Some(summary["bytes_sent"].as_u64()? + summary["bytes_received"].as_u64()?))
+        .unwrap_or(0)
 }
 
 #[test]

@@ -25,6 +25,8 @@ use crate::model::row::{Live, Record, Seen};
 use crate::plan::decide::{Settled, Step};
 use crate::store::hints::{Hint, Hints};
 
+/// The set-id bits of a mode.
+const SET_ID: u32 = 0o6000;
 /// Threads that flush directories.
 const THREADS: usize = 4;
 
@@ -460,8 +462,10 @@ fn adjust(
 ) -> Result<Stat, Failure> {
     let old = record.and_then(|record| record.row.live()).map(Live::attributes).unwrap_or_default();
     let new = live.attributes();
+    // A new owner or group takes the set-id bits from a file, also where they shall stay.
+    let loses_set_id = old.owner != new.owner && new.mode & SET_ID != 0;
     let which = Which {
-        mode: old.mode != new.mode,
+        mode: old.mode != new.mode || loses_set_id,
         owner: old.owner.uid != new.owner.uid,
         group: old.owner.gid != new.owner.gid,
         mtime: old.mtime != new.mtime && seen.kind != Kind::Dir,

@@ -185,6 +185,8 @@ pub struct Opened {
     pub root: Attributes,
     /// Whether set-id bits of files, devices and foreign owners are taken (`trust = "root"`).
     pub trusted: bool,
+    /// Whether entries get the owners that they are given; else the folder has a rule of its own.
+    pub owners: bool,
 }
 
 /// The answer to [`Message::Settle`].

@@ -135,6 +135,12 @@ impl Far {
         self.opened.trusted
     }
 
+    /// Whether entries get the owners that they are given there.
+    #[must_use]
+    pub fn takes_owners(&self) -> bool {
+        self.opened.owners
+    }
+
     /// Returns whose numbers all `seq` here are.
     #[must_use]
     pub fn replica(&self) -> ReplicaId {

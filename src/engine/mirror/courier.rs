@@ -1,6 +1,8 @@
 //! Changes to the folder of a peer: steps go out in batches, several on their way at once, and take effect in the order
 //! in which they were submitted.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +12,7 @@ use crate::engine::far::offer::{Files, Seen};
 use crate::engine::far::placed::Placed;
 use crate::engine::mirror::account::{Account, count};
 use crate::engine::report::Held;
-use crate::model::entry::{Content, Kind};
+use crate::model::entry::{Content, Digest, Kind};
 use crate::model::metadata::Attributes;
 use crate::model::path::RelPath;
 use crate::transport::message::{Act, Carried, Code, Refuse, Step, StepResult};
@@ -19,6 +21,10 @@ use crate::transport::message::{Act, Carried, Code, Refuse, Step, StepResult};
 const BATCH_STEPS: usize = 512;
 /// Bytes of content in one batch; the file that crosses this bound still goes with it.
 const BATCH_BYTES: u64 = 32 * 1024 * 1024;
+/// Smaller files are sent again rather than looked for.
+const REUSED_BYTES_MIN: u64 = 4096;
+/// Contents that are remembered as sent; then the memory begins anew.
+const SENT_MAX: usize = 1 << 16;
 /// Batches on their way at once.
 const FLIGHTS: usize = 4;
 
@@ -30,6 +36,28 @@ pub(crate) struct Courier {
     /// What the run deletes, once that is known.
     toll: Mutex<Option<Held>>,
     outbox: Mutex<Outbox>,
+    /// Where contents stand that this run has sent.
+    sent: Mutex<Sent>,
+}
+
+/// The last contents of a run and where they were sent first.
+#[derive(Default)]
+struct Sent(HashMap<Digest, RelPath>);
+
+impl Sent {
+    /// Returns where `digest` was sent before; if it was not, notes that it goes to `path`.
+    fn take_up(&mut self, digest: Digest, path: RelPath) -> Option<RelPath> {
+        if self.0.len() >= SENT_MAX {
+            self.0.clear();
+        }
+        match self.0.entry(digest) {
+            Entry::Occupied(known) => Some(known.get().clone()),
+            Entry::Vacant(free) => {
+                free.insert(path);
+                None
+            }
+        }
+    }
 }
 
 /// What waits to fill a batch.
@@ -78,7 +106,7 @@ pub(crate) enum Counts {
 impl Courier {
     /// Returns the courier to `to`. `approved` says that the user answers for the deletions.
     pub(crate) fn new(to: Arc<Placed>, approved: bool) -> Self {
-        Self { to, approved, toll: Mutex::default(), outbox: Mutex::default() }
+        Self { to, approved, toll: Mutex::default(), outbox: Mutex::default(), sent: Mutex::default() }
     }
 
     /// Makes the root of the tree, before anything else. Returns the peer's no, if it says no.
@@ -146,7 +174,13 @@ impl Courier {
     fn making(&self, path: &RelPath, made: Made) -> Result<Step, FarError> {
         let Made { content, attributes, which } = made;
         let from = match &content {
-            Content::File { digest, .. } => self.to.far.places(*digest)?.into_iter().next(),
+            Content::File { digest, size } if *size >= REUSED_BYTES_MIN => {
+                let known = self.to.far.places(*digest)?.into_iter().next();
+                let inside = self.to.inside(path).unwrap_or_default();
+                let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).take_up(*digest, inside);
+                known.or(sent)
+            }
+            Content::File { .. } => None,
             Content::Dir | Content::Symlink(_) | Content::Fifo | Content::Socket | Content::Device { .. } => {
                 None
             }

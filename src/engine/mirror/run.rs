@@ -105,7 +105,7 @@ fn carry(
     let far = sources.iter().chain([dest]).find_map(Operand::far).map(Arc::clone);
     let (sources, destination) = resolve(sources, dest)?;
     if let Place::There(placed) = &destination.place {
-        setting.made_by_peer(placed.far.trusted());
+        setting.made_by_peer(placed.far.trusted(), placed.far.takes_owners());
     }
     let options = &setting.options;
     let rules = rules(options, &sources, &destination)?;

@@ -93,10 +93,11 @@ impl Setting {
         self.carried.dir_times = false;
     }
 
-    /// Takes it that a peer makes the entries: devices and set-id bits only where it trusts us with them. Which owners
-    /// it gives is its own matter.
-    pub(crate) fn made_by_peer(&mut self, trusts: bool) {
-        self.carried.owner = self.options.preserve.owner;
+    /// Takes it that a peer makes the entries: devices and set-id bits only where it trusts us with them, owners only
+    /// where it takes them.
+    pub(crate) fn made_by_peer(&mut self, trusts: bool, takes_owners: bool) {
+        self.carried.owner = self.options.preserve.owner && takes_owners;
+        self.carried.group &= takes_owners;
         (self.any_group, self.special, self.set_id) = (true, trusts, trusts);
     }
 

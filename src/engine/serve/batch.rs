@@ -32,17 +32,19 @@ use crate::transport::message::{Act, Carried, Change, Code, Refuse, Right, Step,
 const BELOW_PAGE: usize = 256;
 
 /// Returns what each step will need, as far as that can be told before its turn: a step that can come to nothing needs
-/// nothing.
+/// nothing. `opened` is the sequence when the asker opened the folder.
 pub(crate) fn draft(
     intake: &Intake<'_>,
     replica: &Replica,
     steps: &[Step],
+    opened: u64,
 ) -> Result<Vec<Planned>, StoreError> {
     let moment = Moment { dot: Dot { replica: replica.me, counter: replica.seq() + 1 }, now: clock::now() };
     let mut drafted = Vec::with_capacity(steps.len());
     for step in steps {
         let record = if step.expect == 0 { None } else { replica.record(&step.path)? };
-        let is_due = step.expect == 0 || record.as_ref().is_some_and(|record| record.seq == step.expect);
+        let may_be_due = |record: &Record| record.seq == step.expect || record.seq > opened;
+        let is_due = step.expect == 0 || record.as_ref().is_some_and(may_be_due);
         let settled = if is_due && !step.path.is_root() {
             intake.settled(step, record.as_ref(), moment, &|path, content| holds(replica, path, content))
         } else {
@@ -81,6 +83,8 @@ pub(crate) struct Batch<'a> {
     moved: BTreeSet<RelPath>,
     /// The deletions are held.
     held: bool,
+    /// Nobody but this connection changed anything since it opened the folder.
+    is_alone: bool,
     results: Vec<Option<StepResult>>,
 }
 
@@ -109,6 +113,7 @@ impl<'a> Batch<'a> {
             late: Vec::new(),
             moved: BTreeSet::new(),
             held: false,
+            is_alone: false,
             results: change.steps.iter().map(|_| None).collect(),
         }
     }
@@ -118,6 +123,7 @@ impl<'a> Batch<'a> {
     /// What holds after: what is said to be done is durable.
     pub(crate) fn run(mut self, ready: Vec<Result<Ready, Failure>>) -> Result<Vec<StepResult>, EngineError> {
         let before = self.replica.seq();
+        self.is_alone = before == self.visit.opened + self.visit.doings().advanced;
         self.held = self.is_held()?;
         let change = self.change;
         for (at, (step, ready)) in change.steps.iter().zip(ready).enumerate() {
@@ -127,7 +133,7 @@ impl<'a> Batch<'a> {
             }
             let needs = |late: &usize| {
                 let dir = &change.steps[*late].path;
-                step.path == *dir || step.path.is_below(dir)
+                step.path == *dir || step.path.is_below(dir) || dir.is_below(&step.path)
             };
             if !matches!(step.act, Act::Remove { .. }) && self.late.iter().any(needs) {
                 self.remove_dirs()?;
@@ -204,6 +210,14 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Whether what is recorded is what the asker knows: 0 is nothing, or nothing any more. What the asker itself made of
+    /// it in an earlier batch, of which it may not have heard yet, is known to it too.
+    fn is_expected(&self, expect: u64, record: Option<&Record>) -> bool {
+        let Some(record) = record else { return expect == 0 };
+        let is_its_own = self.is_alone && record.seq > self.visit.opened;
+        record.seq == expect || is_its_own || (expect == 0 && record.row.live().is_none())
+    }
+
     /// Returns the step as it is carried out, or what became of it already.
     fn plan(&mut self, step: &Step) -> Result<Result<Planned, StepResult>, EngineError> {
         if step.path.is_root() {
@@ -213,7 +227,7 @@ impl<'a> Batch<'a> {
             return Ok(Err(refused(Code::Unacceptable, "the name .csync is csync's own")));
         }
         let record = self.replica.record(&step.path)?;
-        if !is_expected(step.expect, record.as_ref()) {
+        if !self.is_expected(step.expect, record.as_ref()) {
             return Ok(Err(StepResult::Changed { now: record.map(|record| (record.seq, record.row)) }));
         }
         let seq = self.replica.seq() + 1;
@@ -406,14 +420,6 @@ impl<'a> Batch<'a> {
                 self.visit.host.deleted(self.visit.guest, 1);
             }
         }
-    }
-}
-
-/// Whether what is recorded is what the asker knows: 0 is nothing, or nothing any more.
-fn is_expected(expect: u64, record: Option<&Record>) -> bool {
-    match record {
-        None => expect == 0,
-        Some(record) => record.seq == expect || (expect == 0 && record.row.live().is_none()),
     }
 }
 

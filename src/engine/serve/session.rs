@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::settings::OwnerRule;
 use crate::engine::act::Crew;
 use crate::engine::error::EngineError;
 use crate::engine::host::Host;
@@ -165,6 +166,7 @@ fn look(host: &Host) -> Result<Opened, EngineError> {
         bytes: replica.index().live_bytes_total(),
         root: root.ok_or_else(gone)?.attributes,
         trusted: host.settings.trust_root,
+        owners: matches!(host.settings.owner, OwnerRule::ByName | OwnerRule::Numeric),
     })
 }
 

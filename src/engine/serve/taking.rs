@@ -13,19 +13,20 @@ use crate::model::path::RelPath;
 use crate::model::row::Loser;
 use crate::plan::decide::Source;
 use crate::transport::channel::Channel;
-use crate::transport::message::{Act, Step};
 
 /// A guest who gives the contents of the steps that it asks for.
 pub(crate) struct Guest<'a> {
     channel: RefCell<&'a mut Channel>,
-    steps: &'a [Step],
+    /// For each step, a file of ours that its content may resemble.
+    bases: Vec<Option<RelPath>>,
     broken: RefCell<Option<Arc<Broken>>>,
 }
 
 impl<'a> Guest<'a> {
-    /// Returns the guest at the other end of `channel`, who asked for `steps`.
-    pub(crate) fn new(channel: &'a mut Channel, steps: &'a [Step]) -> Self {
-        Self { channel: RefCell::new(channel), steps, broken: RefCell::default() }
+    /// Returns the guest at the other end of `channel`; for each step that it asked for, `bases` has a file of ours that
+    /// its content may resemble.
+    pub(crate) fn new(channel: &'a mut Channel, bases: Vec<Option<RelPath>>) -> Self {
+        Self { channel: RefCell::new(channel), bases, broken: RefCell::default() }
     }
 
     /// Ends with what broke the conversation, if anything did.
@@ -49,12 +50,8 @@ impl<'a> Guest<'a> {
 
     fn need(&self, ours: &Root, want: &Want<'_>) -> Option<Need> {
         let Content::File { digest, size } = want.content else { return None };
-        let from = match self.steps.get(want.step).map(|step| &step.act) {
-            Some(Act::Make { from, .. }) => from.as_ref(),
-            Some(Act::Dress { .. } | Act::Remove { .. }) | None => None,
-        };
-        let basis = [Some(want.path), from].into_iter().flatten();
-        let basis = basis.filter_map(|path| ours.open_file(path).ok()).map(|(file, _)| file).next();
+        let basis = self.bases.get(want.step).and_then(Option::as_ref);
+        let basis = basis.and_then(|path| ours.open_file(path).ok()).map(|(file, _)| file);
         let id = u32::try_from(want.step).ok()?;
         Some(Need { id, path: want.path.clone(), target: want.target, digest: *digest, size: *size, basis })
     }

@@ -110,9 +110,9 @@ pub(crate) fn read_working(reader: &mut Reader<'_>) -> Result<Working, CodecErro
 }
 
 pub(crate) fn write_opened(writer: &mut Writer, opened: &Opened) {
-    writer.array(6).bytes(&opened.replica.0).uint(opened.seq).uint(opened.entries).uint(opened.bytes);
+    writer.array(7).bytes(&opened.replica.0).uint(opened.seq).uint(opened.entries).uint(opened.bytes);
     write_attributes(writer, &opened.root);
-    writer.bool(opened.trusted);
+    writer.bool(opened.trusted).bool(opened.owners);
 }
 
 pub(crate) fn read_opened(reader: &mut Reader<'_>) -> Result<Opened, CodecError> {
@@ -123,8 +123,9 @@ pub(crate) fn read_opened(reader: &mut Reader<'_>) -> Result<Opened, CodecError>
     let bytes = fields.need(reader, |reader| reader.u64("a sum of bytes"))?;
     let root = fields.need(reader, read_attributes)?;
     let trusted = fields.need(reader, |reader| reader.bool("whether a folder is trusted"))?;
+    let owners = fields.may(reader, |reader| reader.bool("whether owners are taken"))?.unwrap_or(true);
     fields.end(reader)?;
-    Ok(Opened { replica, seq, entries, bytes, root, trusted })
+    Ok(Opened { replica, seq, entries, bytes, root, trusted, owners })
 }
 
 pub(crate) fn write_settled(writer: &mut Writer, settled: Settled) {
