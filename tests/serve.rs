@@ -125,19 +125,35 @@ fn a_change_of_what_the_guest_does_not_know_does_nothing_and_tells() {
     let mut guest = node.guest(Right::Write).unwrap();
     guest.list(0, "", None);
     let stale = guest.seq("file");
-    let step = guest.make("file", file("second"), guest.own());
-    done(&guest.change(vec![step])[0]);
+    let mut other = node.guest(Right::Write).unwrap();
+    other.list(0, "", None);
+    let step = other.make("file", file("second"), other.own());
+    done(&other.change(vec![step])[0]);
     for (case, expect) in [("an older state", stale), ("nothing", 0), ("a later state", 1_000_000)] {
         let step = Step { expect, ..guest.make("file", file("third"), guest.own()) };
         match &guest.change(vec![step])[0] {
             StepResult::Changed { now: Some((seq, row)) } => {
-                assert_eq!(*seq, guest.seq("file"), "{case}");
+                assert_eq!(*seq, other.seq("file"), "{case}");
                 assert_eq!(row.live().unwrap().content.value, file("second"), "{case}");
             }
             other => panic!("{case}: {other:?}"),
         }
     }
     assert_eq!(fs::read(node.root().join("file")).unwrap(), b"second");
+}
+
+#[test]
+fn what_a_guest_changed_itself_it_may_change_again_before_it_has_heard_of_it() {
+    let node = Node::new(|_| ());
+    fs::write(node.root().join("file"), "first").unwrap();
+    let mut guest = node.guest(Right::Write).unwrap();
+    guest.list(0, "", None);
+    let known = guest.seq("file");
+    for text in ["second", "third"] {
+        let step = Step { expect: known, ..guest.make("file", file(text), guest.own()) };
+        done(&guest.change(vec![step])[0]);
+    }
+    assert_eq!(fs::read(node.root().join("file")).unwrap(), b"third");
 }
 
 #[test]

@@ -153,3 +153,18 @@ fn a_field_that_may_be_missing_may_be_missing() {
     assert!(matches!(page, Message::Page(page) if page.complete.is_none() && page.rows.is_empty()));
     assert!(decode(Type::List, &[0x81, 0x07]).is_err(), "a field that every version has");
 }
+
+#[test]
+fn a_folder_that_gives_its_own_owners_says_so_and_an_older_peer_is_taken_at_its_silence() {
+    let told = Message::Opened(csync::transport::message::Opened {
+        replica: csync::model::version::ReplicaId([7; 16]),
+        seq: 1,
+        entries: 2,
+        bytes: 3,
+        root: csync::model::metadata::Attributes::default(),
+        trusted: true,
+        owners: false,
+    });
+    let (kind, body) = encode(&told);
+    assert_eq!(decode(kind, &body), Ok(told));
+}

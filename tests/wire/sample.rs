@@ -37,7 +37,7 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
             bytes: rng.u64(..),
             root: attributes(rng),
             trusted: rng.bool(),
-            owners: rng.bool(),
+            owners: true,
         }),
         8 => Message::Settle,
         9 => Message::Settled(Settled { seq: seq(rng), alone: rng.bool() }),

@@ -23,8 +23,8 @@ use crate::store::error::StoreError;
 use crate::transport::channel::Channel;
 use crate::transport::link::{Link, Traffic};
 use crate::transport::message::{
-    Act, Change, Code, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled, Step,
-    StepResult,
+    Act, Change, Code, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled,
+    Step, StepResult,
 };
 
 /// Places of a content that are worth a look.

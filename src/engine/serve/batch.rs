@@ -214,7 +214,8 @@ impl<'a> Batch<'a> {
     /// it in an earlier batch, of which it may not have heard yet, is known to it too.
     fn is_expected(&self, expect: u64, record: Option<&Record>) -> bool {
         let Some(record) = record else { return expect == 0 };
-        let is_its_own = self.is_alone && record.seq > self.visit.opened;
+        let opened = self.visit.opened;
+        let is_its_own = self.is_alone && expect <= opened && record.seq > opened;
         record.seq == expect || is_its_own || (expect == 0 && record.row.live().is_none())
     }
 
