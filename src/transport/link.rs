@@ -123,7 +123,7 @@ impl Link {
         self.shared.receiving.set(rate);
     }
 
-    /// Sets how long nothing may move while something is expected; `None` for [`PATIENCE`].
+    /// Sets how long nothing may move while something is expected; `None` for the usual minute.
     pub fn set_timeout(&self, patience: Option<Duration>) {
         self.shared.set_patience(patience);
     }
