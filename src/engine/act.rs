@@ -375,10 +375,18 @@ impl<'a> Crew<'a> {
 
 /// The directories in which a step changes names.
 fn directories(step: &Planned) -> impl Iterator<Item = RelPath> {
-    let settled = step.settled.as_ref().filter(|one| one.step != Step::Nothing);
+    let settled = step.settled.as_ref().filter(|one| one.step != Step::Nothing && !waits(one, step));
     let here = settled.map(|one| one.path.parent().unwrap_or_default());
     let from = step.moved.as_ref().and_then(|moved| moved.from.parent());
     here.into_iter().chain(from)
+}
+
+/// Whether all that a step sets is the time of a directory, which waits for the end.
+fn waits(settled: &Settled, step: &Planned) -> bool {
+    let old = step.record.as_ref().and_then(|record| record.row.live()).map(Live::attributes);
+    let new = settled.row.live().filter(|live| live.content.value.is_dir()).map(Live::attributes);
+    settled.step == Step::Adjust
+        && old.zip(new).is_some_and(|(old, new)| (old.mode, old.owner) == (new.mode, new.owner))
 }
 
 /// Writes nothing more to a full disk; what frees space still runs.

@@ -142,7 +142,8 @@ impl<'a> Batch<'a> {
                 // Its time comes after the names that change in it.
                 self.remove_dirs()?;
             }
-            if step.path.is_root() || self.ahead.contains_key(&step.path) || self.is_dir(&step.path)? {
+            let takes_dir = matches!(step.act, Act::Make { .. }) && self.is_dir(&step.path)?;
+            if step.path.is_root() || self.ahead.contains_key(&step.path) || takes_dir {
                 self.flush()?;
             }
             match self.plan(step)? {
