@@ -431,6 +431,7 @@ fn who_breaks_the_protocol_loses_the_connection_and_nobody_else_does() {
                 names: Default::default(),
                 deletes: 0,
                 approved: false,
+                whole: false,
             })
         }),
     ] {

@@ -74,7 +74,7 @@ fn nothing_becomes_larger_than_its_weight() {
             Message::Page(Page { rows, names, .. }) => {
                 rows.iter().map(weight::of_listed).sum::<usize>() + weight::of_names(names)
             }
-            Message::Fetch(Fetch { items }) => items.iter().map(weight::of_item).sum(),
+            Message::Fetch(Fetch { items, .. }) => items.iter().map(weight::of_item).sum(),
             Message::Change(change) => {
                 change.steps.iter().map(weight::of_step).sum::<usize>() + weight::of_names(&change.names)
             }

@@ -69,7 +69,8 @@ fn fix(error: &EngineError) -> String {
         }
         EngineError::Nested { .. } => "name two directories of which neither holds the other".to_owned(),
         EngineError::Locked { .. } | EngineError::Store(StoreError::Locked { .. }) => {
-            "wait until the other run has ended".to_owned()
+            "wait until the other run has ended; where it is csyncd that serves the root, stop it first"
+                .to_owned()
         }
         EngineError::Store(StoreError::Newer { .. }) => "use that csync; nothing was changed".to_owned(),
         EngineError::Unknown { fix, .. } => (*fix).to_owned(),

@@ -78,6 +78,7 @@ impl<'a> Visit<'a> {
             prefix: &remote.below,
             right: self.right,
             numeric: self.options.preserve.numeric_ids,
+            wire: self.options.wire,
             state: &self.settings.state_dir,
             rehearsal: self.options.dry_run,
         };

@@ -248,6 +248,8 @@ pub struct Names {
 pub struct Fetch {
     /// At most [`ITEMS_MAX`].
     pub items: Vec<Item>,
+    /// The blocks of the answers shall not be compressed.
+    pub plain: bool,
 }
 
 /// Contents or steps in one request.
@@ -276,6 +278,8 @@ pub struct Change {
     pub deletes: u64,
     /// A person let the deletions through on the asker's side.
     pub approved: bool,
+    /// Contents shall be taken whole, whatever resembles them there.
+    pub whole: bool,
 }
 
 /// One change of one path.

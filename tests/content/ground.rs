@@ -106,7 +106,7 @@ impl Ground {
         let (files, stage, needs) = (&self.files, &self.stage, &self.needs);
         let (asked, answered) = (&mut self.asked, &mut self.answered);
         thread::scope(|scope| {
-            let giver = scope.spawn(move || give(&mut far, files));
+            let giver = scope.spawn(move || give(&mut far, files, false));
             scope.spawn(move || {
                 while let Ok(Some(request)) = ear.wait() {
                     *asked += length(&request);
@@ -174,7 +174,7 @@ impl Ground {
     pub(crate) fn give_to<T>(&self, taker: impl FnOnce(&mut Channel) -> T) -> (T, Result<Given, Broken>) {
         let (mut near, mut far) = Channel::pair();
         thread::scope(|scope| {
-            let giver = scope.spawn(move || give(&mut far, &self.files));
+            let giver = scope.spawn(move || give(&mut far, &self.files, false));
             let said = taker(&mut near);
             drop(near);
             (said, giver.join().expect("the giver ends"))

@@ -17,7 +17,7 @@ use csync::engine::far::folder::{Far, Wanted};
 use csync::engine::far::give::{Offer, Offered, give};
 use csync::engine::far::take::{Need, take};
 use csync::engine::host::{Host, HostSettings};
-use csync::engine::options::{FilterArg, Select};
+use csync::engine::options::{FilterArg, Select, Wire};
 use csync::engine::selection;
 use csync::engine::serve::session::{Grant, Opener, serve};
 use csync::model::entry::{Content, Digest};
@@ -176,7 +176,8 @@ impl Node {
         let (link, control) = Caller::new(&self.guest).connect(&[self.address], &key, SOON).unwrap();
         let state = self.directory.path().join("guest");
         let (folder, prefix) = ("uploads", &path(below));
-        let wanted = Wanted { folder, prefix, right, numeric: false, state: &state, rehearsal };
+        let wanted =
+            Wanted { folder, prefix, right, numeric: false, state: &state, rehearsal, wire: Wire::default() };
         Arc::new(Far::open(Arc::new(link), control, "node".to_owned(), &wanted).unwrap())
     }
 
@@ -285,7 +286,9 @@ impl Guest {
         let private = Arc::new(Private::open_or_create(&root).unwrap());
         let stage = Stage::new(root, private);
         let mut channel = self.link.channel().unwrap();
-        channel.send(&Message::Fetch(Fetch { items: vec![Item { path: at.clone(), seq }] })).unwrap();
+        channel
+            .send(&Message::Fetch(Fetch { items: vec![Item { path: at.clone(), seq }], plain: false }))
+            .unwrap();
         let need = Need { id: 0, path: at, target: Target::Free, digest, size: 11, basis: None };
         let taken = take(&mut channel, &stage, &[need]).pop().unwrap();
         channel.send(&Message::End).unwrap();
@@ -308,7 +311,8 @@ impl Guest {
 
     fn send(&self, number: u64, steps: Vec<Step>, deletes: u64, approved: bool) -> Begun {
         let mut channel = self.link.channel().unwrap();
-        let change = Change { number, steps: steps.clone(), names: Names::default(), deletes, approved };
+        let change =
+            Change { number, steps: steps.clone(), names: Names::default(), deletes, approved, whole: false };
         channel.send(&Message::Change(change)).unwrap();
         Begun { channel, steps }
     }
@@ -345,7 +349,7 @@ impl Guest {
             }
             Act::Make { .. } | Act::Dress { .. } | Act::Remove { .. } => None,
         });
-        give(&mut channel, &Contents(contents.collect())).unwrap().end
+        give(&mut channel, &Contents(contents.collect()), false).unwrap().end
     }
 
     pub(crate) fn settle(&mut self) -> Settled {

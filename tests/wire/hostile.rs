@@ -183,7 +183,7 @@ fn a_bomb_is_not_blown_up() {
     // Thousandfold: a fetch of one path again and again, packed.
     let path = csync::model::path::RelPath::new(&b"abcdefghijklmnop/".repeat(240)[..4079]).unwrap();
     let items = (0..1024).map(|seq| Item { path: path.clone(), seq }).collect();
-    let (kind, body) = encode(&Message::Fetch(Fetch { items }));
+    let (kind, body) = encode(&Message::Fetch(Fetch { items, plain: false }));
     assert!(body.len() < 20_000, "{} bytes", body.len());
     assert!(decode(kind, &body).is_ok(), "shared beginnings are within bounds");
     // Says 2 MiB, which is allowed, and holds something else.

@@ -13,7 +13,7 @@ use csync::transport::message::{
 use fastrand::Rng;
 
 /// Kinds of messages that [`random`] makes.
-pub(crate) const KINDS: usize = 25;
+pub(crate) const KINDS: usize = 27;
 
 /// Returns a message of the kind with this number below [`KINDS`].
 pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
@@ -47,7 +47,7 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
             after: rng.bool().then(|| path(rng)),
         }),
         11 => Message::Page(page(rng)),
-        12 => Message::Fetch(Fetch { items: some(rng, 20, |rng| Item { path: path(rng), seq: seq(rng) }) }),
+        12 => Message::Fetch(Fetch { items: items(rng), plain: false }),
         13 => Message::Change(change(rng)),
         14 => Message::Outcome(Outcome { results: some(rng, 20, result) }),
         15 => Message::Whole(some(rng, 20, |rng| rng.u32(..))),
@@ -67,7 +67,10 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
         }
         22 => Message::BlocksEnd,
         23 => Message::Absent(Absent { id: rng.u32(..), why: text(rng) }),
-        _ => Message::End,
+        24 => Message::End,
+        // Fields that the first release did not have.
+        25 => Message::Fetch(Fetch { items: items(rng), plain: true }),
+        _ => Message::Change(Change { whole: true, ..change(rng) }),
     }
 }
 
@@ -201,7 +204,12 @@ fn change(rng: &mut Rng) -> Change {
         names: names(rng),
         deletes: rng.u64(..),
         approved: rng.bool(),
+        whole: false,
     }
+}
+
+fn items(rng: &mut Rng) -> Vec<Item> {
+    some(rng, 20, |rng| Item { path: path(rng), seq: seq(rng) })
 }
 
 fn result(rng: &mut Rng) -> StepResult {

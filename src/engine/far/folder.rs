@@ -13,6 +13,7 @@ use crate::engine::far::owners::Owners;
 use crate::engine::far::read::read;
 use crate::engine::far::stat::{stat, stat_of};
 use crate::engine::far::take::{Need, TakeError, take};
+use crate::engine::options::Wire;
 use crate::fault::{self, Point};
 use crate::model::entry::{Content, Digest};
 use crate::model::metadata::Stat;
@@ -41,6 +42,8 @@ pub struct Wanted<'a> {
     pub right: Right,
     /// Owners are numbers, whatever they are called.
     pub numeric: bool,
+    /// How contents go.
+    pub wire: Wire,
     /// The state directory, which remembers what is heard.
     pub state: &'a Path,
     /// Nothing is written anywhere.
@@ -65,6 +68,7 @@ pub struct Far {
     control: Mutex<Channel>,
     peer: String,
     prefix: RelPath,
+    wire: Wire,
     opened: Opened,
     cache: Mutex<Cache>,
     owners: Mutex<Owners>,
@@ -107,6 +111,7 @@ impl Far {
             control: Mutex::new(control),
             peer,
             prefix: wanted.prefix.clone(),
+            wire: wanted.wire,
             opened,
             cache: Mutex::new(cache),
             owners: Mutex::new(owners),
@@ -341,10 +346,10 @@ impl Far {
             let mut needs = Vec::with_capacity(wants.len());
             for (id, (path, need)) in (0..).zip(wants) {
                 items.push(self.item(&path)?);
-                needs.push(Need { id, ..need });
+                needs.push(Need { id, basis: need.basis.filter(|_| !self.wire.whole), ..need });
             }
             let mut channel = self.link.channel()?;
-            channel.send(&Message::Fetch(Fetch { items }))?;
+            channel.send(&Message::Fetch(Fetch { items, plain: !self.wire.compress }))?;
             let taken = take(&mut channel, stage, &needs);
             if let Some(broken) = taken.iter().find_map(|result| match result {
                 Err(TakeError::Broken(broken)) => Some(Arc::clone(broken)),
@@ -372,7 +377,8 @@ impl Far {
             return Err(FarError::answer(&self.peer, format!("{path}, which has more than {max} bytes")));
         }
         let mut channel = self.link.channel()?;
-        channel.send(&Message::Fetch(Fetch { items: vec![self.item(path)?] }))?;
+        let (items, plain) = (vec![self.item(path)?], !self.wire.compress);
+        channel.send(&Message::Fetch(Fetch { items, plain }))?;
         let bytes = read(&mut channel, 0, (digest, size))?;
         channel.send(&Message::End)?;
         channel.finish()?;
@@ -411,8 +417,10 @@ impl Far {
         }
         let names = self.owners().names_in(&steps);
         let mut channel = self.link.channel()?;
-        channel.send(&Message::Change(Change { number: ticket, steps, names, deletes, approved }))?;
-        let results = match give(&mut channel, offer)?.end {
+        let whole = self.wire.whole;
+        let change = Change { number: ticket, steps, names, deletes, approved, whole };
+        channel.send(&Message::Change(change))?;
+        let results = match give(&mut channel, offer, !self.wire.compress)?.end {
             Message::Outcome(outcome) if outcome.results.len() == paths.len() => outcome.results,
             Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
             other => return Err(unexpected(&self.peer, &other)),

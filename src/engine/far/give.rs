@@ -68,12 +68,13 @@ pub struct Given {
 /// Answers the requests of the taker on `channel` until it sends something else, such as [`Message::End`] or
 /// [`Message::Outcome`], which is returned.
 ///
-/// A content that changes, shrinks or cannot be read is void; the others are given all the same.
+/// A content that changes, shrinks or cannot be read is void; the others are given all the same. Where `plain` says so
+/// nothing is compressed.
 ///
 /// # Errors
 /// The wire fails, or the taker asks for what nobody may ask for.
-pub fn give(channel: &mut Channel, offer: &dyn Offer) -> Result<Given, Broken> {
-    let compressor = Compressor::new()?;
+pub fn give(channel: &mut Channel, offer: &dyn Offer, plain: bool) -> Result<Given, Broken> {
+    let compressor = if plain { None } else { Some(Compressor::new()?) };
     let (volume, outlines) = (Volume::default(), Outlines::default());
     let mut giver = Giver { channel, offer, compressor, outlines, volume, void: Vec::new() };
     loop {
@@ -99,7 +100,7 @@ pub fn give(channel: &mut Channel, offer: &dyn Offer) -> Result<Given, Broken> {
 struct Giver<'a> {
     channel: &'a mut Channel,
     offer: &'a dyn Offer,
-    compressor: Compressor,
+    compressor: Option<Compressor>,
     outlines: Outlines,
     volume: Volume,
     void: Vec<(u32, String)>,
@@ -112,7 +113,7 @@ impl Giver<'_> {
         }
         let (offer, mut void) = (self.offer, Vec::new());
         let noted = &mut void;
-        flow(self.channel, &mut self.compressor, &mut self.volume, move |out| {
+        flow(self.channel, self.compressor.as_mut(), &mut self.volume, move |out| {
             for &id in ids {
                 let segmented = match offer.content(id) {
                     Ok(offered) => segments(&offered, out)?,
@@ -214,7 +215,7 @@ impl Giver<'_> {
         let asked = checked(&parts.parts, offered.size).map_err(|breach| self.breach(breach))?;
         let mut failed = None;
         let noted = &mut failed;
-        flow(self.channel, &mut self.compressor, &mut self.volume, move |out| {
+        flow(self.channel, self.compressor.as_mut(), &mut self.volume, move |out| {
             let (mut bytes, mut operations) = (Vec::new(), Vec::new());
             for (part, signature) in asked {
                 bytes.resize(usize::try_from(part.length).unwrap_or(0), 0);

@@ -29,7 +29,8 @@ pub(crate) struct Gone;
 
 /// Where an answer is written to.
 pub(crate) struct Outflow<'a> {
-    compressor: &'a mut Compressor,
+    /// `None` where nothing is to be compressed.
+    compressor: Option<&'a mut Compressor>,
     ready: SyncSender<Message>,
     raw: Vec<u8>,
     volume: &'a mut Volume,
@@ -38,7 +39,7 @@ pub(crate) struct Outflow<'a> {
 /// Sends what `write` writes, and then the message that it returns, while it goes on writing on a thread of its own.
 pub(crate) fn flow(
     channel: &mut Channel,
-    compressor: &mut Compressor,
+    compressor: Option<&mut Compressor>,
     volume: &mut Volume,
     write: impl FnOnce(&mut Outflow<'_>) -> Result<Message, Gone> + Send,
 ) -> Result<(), WireError> {
@@ -119,8 +120,9 @@ impl Outflow<'_> {
     /// Returns the block in the making compressed, unless that is not worth it. It may always go out as it is.
     fn packed(&mut self) -> Option<Vec<u8>> {
         let mut frame = Vec::new();
-        let is_worth = self.compressor.is_worth(&self.raw).is_ok_and(|is_worth| is_worth);
-        let packed = is_worth && self.compressor.compress(&self.raw, LEVEL, &mut frame).is_ok();
+        let compressor = self.compressor.as_mut()?;
+        let is_worth = compressor.is_worth(&self.raw).is_ok_and(|is_worth| is_worth);
+        let packed = is_worth && compressor.compress(&self.raw, LEVEL, &mut frame).is_ok();
         (packed && frame.len() < self.raw.len()).then_some(frame)
     }
 }

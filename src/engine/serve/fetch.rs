@@ -14,7 +14,7 @@ use crate::transport::message::{Fetch, Item, Message};
 /// Gives the contents of `fetch`'s items for as long as they are asked for.
 pub(crate) fn answer(visit: &Visit, channel: &mut Channel, fetch: &Fetch) -> Result<(), ServeError> {
     let offered = Listed::of(&visit.host, &fetch.items)?;
-    if give(channel, &offered)?.end == Message::End {
+    if give(channel, &offered, fetch.plain)?.end == Message::End {
         Ok(())
     } else {
         Err(ServeError::Protocol("something else than the end of a fetch"))

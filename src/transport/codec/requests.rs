@@ -20,7 +20,7 @@ const GROUP: u8 = 1 << 2;
 const MTIME: u8 = 1 << 3;
 
 pub(crate) fn write_fetch(writer: &mut Writer, fetch: &Fetch) {
-    writer.array(1).array(fetch.items.len());
+    writer.array(2).array(fetch.items.len());
     let mut before = &RelPath::root();
     for item in &fetch.items {
         writer.array(2);
@@ -28,6 +28,7 @@ pub(crate) fn write_fetch(writer: &mut Writer, fetch: &Fetch) {
         writer.uint(item.seq);
         before = &item.path;
     }
+    writer.bool(fetch.plain);
 }
 
 pub(crate) fn read_fetch(reader: &mut Reader<'_>) -> Result<Fetch, CodecError> {
@@ -43,12 +44,13 @@ pub(crate) fn read_fetch(reader: &mut Reader<'_>) -> Result<Fetch, CodecError> {
             Ok(Item { path, seq })
         })
     })?;
+    let plain = fields.may(reader, |reader| reader.bool("whether blocks are plain"))?.unwrap_or_default();
     fields.end(reader)?;
-    Ok(Fetch { items })
+    Ok(Fetch { items, plain })
 }
 
 pub(crate) fn write_change(writer: &mut Writer, change: &Change) {
-    writer.array(5).uint(change.number).array(change.steps.len());
+    writer.array(6).uint(change.number).array(change.steps.len());
     let mut before = &RelPath::root();
     for step in &change.steps {
         writer.array(3);
@@ -58,7 +60,7 @@ pub(crate) fn write_change(writer: &mut Writer, change: &Change) {
         before = &step.path;
     }
     write_names(writer, &change.names);
-    writer.uint(change.deletes).bool(change.approved);
+    writer.uint(change.deletes).bool(change.approved).bool(change.whole);
 }
 
 pub(crate) fn read_change(reader: &mut Reader<'_>) -> Result<Change, CodecError> {
@@ -75,8 +77,9 @@ pub(crate) fn read_change(reader: &mut Reader<'_>) -> Result<Change, CodecError>
     let names = fields.need(reader, read_names)?;
     let deletes = fields.need(reader, |reader| reader.u64("a count of deletions"))?;
     let approved = fields.need(reader, |reader| reader.bool("an approval"))?;
+    let whole = fields.may(reader, |reader| reader.bool("whether contents are whole"))?.unwrap_or_default();
     fields.end(reader)?;
-    Ok(Change { number, steps, names, deletes, approved })
+    Ok(Change { number, steps, names, deletes, approved, whole })
 }
 
 fn read_step(reader: &mut Reader<'_>, before: &RelPath) -> Result<Step, CodecError> {

@@ -35,7 +35,9 @@ fn house(limits: Limits) -> (Identity, Identity, Listener) {
 /// A connection on which nobody has introduced himself.
 fn stranger(client: &Identity, listener: &Listener, server: &Identity) -> (Endpoint, Connection) {
     let address = listener.address().unwrap();
-    runtime::wait_for(attempt(client.tls(), None, address, server.public().unwrap())).unwrap().unwrap()
+    runtime::wait_for(attempt(client.tls(), (None, None), address, server.public().unwrap()))
+        .unwrap()
+        .unwrap()
 }
 
 fn last_words(connection: &Connection) -> WireError {
