@@ -1,6 +1,7 @@
 //! `csyncd` from outside: it starts, says how it stands, reloads, refuses and ends as the contract says.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a test handles its own files")]
 
 #[path = "support/serving.rs"]
 mod serving;
@@ -84,8 +85,7 @@ fn what_keeps_it_from_starting_is_told_with_the_code_of_its_kind() {
     let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).expect("an address");
     let address = taken.1.as_str();
-    type Spoil = fn(&Node);
-    let cases: &[(&str, &[&str], Spoil, i32, &[&str])] = &[
+    refuse_to_start(&[
         ("usage", &["--bogus"], |_| {}, 64, &["--bogus"]),
         ("log format", &["--log-format", "xml"], |_| {}, 64, &["xml", "journald"]),
         ("B15 port", &["--listen", "127.0.0.1:70000"], |_| {}, 64, &["70000"]),
@@ -97,6 +97,12 @@ fn what_keeps_it_from_starting_is_told_with_the_code_of_its_kind() {
             &["error[E061]", address, "in use", "ss -ulpn"],
         ),
         ("not our address", &["--listen", "192.0.2.1:8730"], |_| {}, 69, &["192.0.2.1:8730"]),
+    ]);
+}
+
+#[test]
+fn a_wrong_config_or_key_keeps_it_from_starting() {
+    refuse_to_start(&[
         (
             "B1 no config",
             &[],
@@ -145,7 +151,13 @@ fn what_keeps_it_from_starting_is_told_with_the_code_of_its_kind() {
             78,
             &["no-such-group"],
         ),
-    ];
+    ]);
+}
+
+/// What is wrong with a node: a name for it, the arguments, what is spoilt, the exit code, and the words that tell it.
+type Case<'a> = (&'a str, &'a [&'a str], fn(&Node), i32, &'a [&'a str]);
+
+fn refuse_to_start(cases: &[Case<'_>]) {
     for (case, args, spoil, code, words) in cases {
         let node = Node::new("web1");
         node.configure(&[], "");

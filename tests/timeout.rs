@@ -1,6 +1,7 @@
 //! A peer that falls silent: the run ends as soon as `--timeout` says, whatever it was doing.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may stop the test")]
+#![allow(clippy::disallowed_methods, reason = "a watchdog has a clock")]
 
 #[path = "support/node.rs"]
 mod node;
