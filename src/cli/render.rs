@@ -66,8 +66,15 @@ impl Screen {
         io::stdout().is_terminal()
     }
 
-    /// Writes a line to standard error. Where even that fails nobody is left to be told.
+    /// Writes a line to standard error; what a peer said in it cannot steer a terminal. Where even writing fails nobody
+    /// is left to be told.
     pub fn message(&mut self, line: &str) {
+        let line: String = line
+            .chars()
+            .map(
+                |c| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c },
+            )
+            .collect();
         let mut stderr = io::stderr().lock();
         stderr.write_all(format!("{line}\n").as_bytes()).ok();
     }

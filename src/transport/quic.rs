@@ -223,11 +223,13 @@ pub struct Limits {
     pub retry: usize,
     /// Connections; more are told that we are busy.
     pub sessions: usize,
+    /// Connections of one key, so that none keeps the others out.
+    pub of_one_key: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), pending: 256, retry: 64, sessions: 256 }
+        Self { handshake: Duration::from_secs(10), pending: 256, retry: 64, sessions: 256, of_one_key: 32 }
     }
 }
 
@@ -470,6 +472,9 @@ impl House {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() >= self.limits.sessions {
             return Err((Code::Busy, "too many connections".to_owned()));
+        }
+        if sessions.values().filter(|(peer, _)| *peer == key).count() >= self.limits.of_one_key {
+            return Err((Code::Busy, "too many connections with this key".to_owned()));
         }
         sessions.insert(connection.stable_id(), (key, connection.clone()));
         let (house, connection) = (Arc::clone(self), connection.clone());

@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 use crate::store::index::Index;
 use crate::store::meta::{self, Meta};
 use crate::store::peer::{Peer, Peers};
-use crate::transport::message::{Listed, Names};
+use crate::transport::message::{Listed, Names, Page};
 
 /// Smaller files are sent again rather than looked for.
 const REUSED_BYTES_MIN: u64 = 4096;
@@ -212,6 +212,14 @@ fn names_from(text: &str) -> Names {
         list.push((number, name.into()));
     }
     names
+}
+
+/// Whether `page` goes on after the path `last`, as a listing must that shall end. Within a page the order was checked.
+pub(crate) fn goes_on(page: &Page, last: &mut Option<RelPath>) -> bool {
+    let first = page.rows.first().map(|listed| &listed.path);
+    let goes_on = if first.is_none() { page.complete.is_some() } else { first > last.as_ref() };
+    *last = page.rows.last().map(|listed| listed.path.clone()).or(last.take());
+    goes_on
 }
 
 #[cfg(test)]

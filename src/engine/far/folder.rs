@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::stage::{Stage, Staged};
-use crate::engine::far::cache::Cache;
+use crate::engine::far::cache::{Cache, goes_on};
 use crate::engine::far::error::FarError;
 use crate::engine::far::give::{Offer, give};
 use crate::engine::far::owners::Owners;
@@ -200,10 +200,14 @@ impl Far {
         }
         let mut channel = self.link.channel()?;
         channel.send(&Message::List(List { since, below: self.prefix.clone(), after: None }))?;
+        let mut last = None;
         loop {
             match channel.recv()? {
                 Message::Working(_) => {}
                 Message::Page(page) => {
+                    if !goes_on(&page, &mut last) {
+                        return Err(FarError::answer(&self.peer, "a page that leads nowhere"));
+                    }
                     if let Some(seq) = self.take_page(page)? {
                         return Ok(self.cache().complete(seq)?);
                     }

@@ -103,6 +103,9 @@ fn carry(
 ) -> Result<Report, MirrorError> {
     let begun = clock::now();
     let far = sources.iter().chain([dest]).find_map(Operand::far).map(Arc::clone);
+    if sources.iter().any(|source| source.far().is_some()) {
+        setting.told_by_peer();
+    }
     let (sources, destination) = resolve(sources, dest)?;
     if let Place::There(placed) = &destination.place {
         setting.made_by_peer(placed.far.trusted(), placed.far.takes_owners());

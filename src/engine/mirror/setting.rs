@@ -26,8 +26,8 @@ pub(crate) struct Setting {
     pub(crate) process: Process,
     /// Whether entries may be given to any group.
     any_group: bool,
-    /// Whether devices and sockets may be made.
-    special: bool,
+    /// Why devices and sockets are not made; `None` if they are.
+    no_special: Option<&'static str>,
     /// Whether files may have set-id bits.
     set_id: bool,
 }
@@ -75,7 +75,7 @@ impl Setting {
             owners,
             names,
             any_group: process.is_root,
-            special: process.is_root,
+            no_special: (!process.is_root).then_some("only root can make it"),
             set_id: true,
             process,
             options: options.clone(),
@@ -98,7 +98,14 @@ impl Setting {
     pub(crate) fn made_by_peer(&mut self, trusts: bool, takes_owners: bool) {
         self.carried.owner = self.options.preserve.owner && takes_owners;
         self.carried.group &= takes_owners;
-        (self.any_group, self.special, self.set_id) = (true, trusts, trusts);
+        (self.any_group, self.set_id) = (true, trusts);
+        self.no_special = (!trusts).then_some("the peer does not trust this node with it");
+    }
+
+    /// Takes it that a peer says what the entries are: it gets no device and no set-id bit made here.
+    pub(crate) fn told_by_peer(&mut self) {
+        self.set_id = false;
+        self.no_special = Some("no peer is trusted with it");
     }
 
     /// Returns an entry of the source as it shall be at the destination.
@@ -123,9 +130,7 @@ impl Setting {
             Kind::Fifo => (!preserve.specials).then_some("special files are not carried"),
             Kind::Socket if !preserve.specials => Some("special files are not carried"),
             Kind::CharDevice | Kind::BlockDevice if !preserve.devices => Some("devices are not carried"),
-            Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
-                (!self.special).then_some("only root can make it")
-            }
+            Kind::Socket | Kind::CharDevice | Kind::BlockDevice => self.no_special,
         }
     }
 

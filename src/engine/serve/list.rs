@@ -47,6 +47,9 @@ fn send(
     rows: Vec<Listed>,
     complete: Option<u64>,
 ) -> Result<(), ServeError> {
+    if rows.is_empty() && complete.is_none() {
+        return Ok(());
+    }
     let names = told.news(rows.iter().map(|listed| &listed.row));
     Ok(channel.send(&Message::Page(Page { rows, names, complete }))?)
 }
