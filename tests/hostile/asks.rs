@@ -292,7 +292,14 @@ pub(crate) const CASES: &[Case] = &[
         done(&visitor.change(vec![make("ok-first", Content::Dir)], &nothing));
         let again = |number| {
             let steps = vec![make("ok-second", Content::Dir)];
-            Message::Change(Change { number, steps, names: Names::default(), deletes: 0, approved: false })
+            Message::Change(Change {
+                number,
+                steps,
+                names: Names::default(),
+                deletes: 0,
+                approved: false,
+                whole: false,
+            })
         };
         let back = visitor.ask(&framed(&again(0)));
         let ahead = world.visitor().ask(&framed(&again(1 << 40)));
@@ -320,6 +327,7 @@ fn one(step: Step) -> Message {
         names: Names::default(),
         deletes: 0,
         approved: false,
+        whole: false,
     })
 }
 
@@ -346,7 +354,7 @@ fn everywhere(world: &World, paths: &[&[u8]]) -> End {
         one(make(PLACE, Content::Dir)),
         one(from),
         one(Step { act: Act::Remove { moved_to: Some(place()) }, ..remove("kept", 1) }),
-        Message::Fetch(Fetch { items: vec![Item { path: place(), seq: 1 }] }),
+        Message::Fetch(Fetch { items: vec![Item { path: place(), seq: 1 }], plain: false }),
         Message::List(List { since: 0, below: place(), after: None }),
         Message::List(List { since: 0, below: RelPath::root(), after: Some(place()) }),
     ];

@@ -17,7 +17,7 @@ pub(crate) fn void(visitor: &Visitor, at: &str, seq: u64) -> Option<u8> {
 /// Returns the status byte of a content of which not one byte is given.
 pub(crate) fn void_of(visitor: &Visitor, items: Vec<Item>, id: u32) -> Option<u8> {
     let mut stream = visitor.line.stream();
-    stream.send(&Message::Fetch(Fetch { items }));
+    stream.send(&Message::Fetch(Fetch { items, plain: false }));
     stream.send(&Message::Whole(vec![id]));
     let block = stream.answer();
     stream.send(&Message::End);
@@ -33,7 +33,7 @@ pub(crate) fn void_of(visitor: &Visitor, items: Vec<Item>, id: u32) -> Option<u8
 pub(crate) fn parts(visitor: &Visitor, ranges: &[(u64, u64)], signature: &[u8]) -> End {
     let seq = large(visitor);
     let mut stream = visitor.line.stream();
-    stream.send(&Message::Fetch(Fetch { items: vec![Item { path: path(LARGE), seq }] }));
+    stream.send(&Message::Fetch(Fetch { items: vec![Item { path: path(LARGE), seq }], plain: false }));
     let part = |&(offset, length)| Part { offset, length, signature: signature.to_vec() };
     stream.send(&Message::Parts(Parts { id: 0, parts: ranges.iter().map(part).collect() }));
     loop {
@@ -132,7 +132,7 @@ pub(crate) fn never_reads(world: &World) -> End {
     for _ in 0..40 {
         let Some(Ok((mut send, recv))) = soon(visitor.line.connection.open_bi()) else { break };
         let request = [
-            framed(&Message::Fetch(Fetch { items: items.clone() })),
+            framed(&Message::Fetch(Fetch { items: items.clone(), plain: false })),
             framed(&Message::Whole((0..1024).collect())),
         ];
         wait(send.write_all(&request.concat())).map(Result::ok);

@@ -131,7 +131,7 @@ impl World {
         let kept = rows.iter().find(|listed| listed.path.as_bytes() == b"kept").expect("it is listed");
         let item = Item { path: kept.path.clone(), seq: kept.seq };
         let mut stream = guest.line.stream();
-        stream.send(&Message::Fetch(Fetch { items: vec![item] }));
+        stream.send(&Message::Fetch(Fetch { items: vec![item], plain: false }));
         stream.send(&Message::Whole(vec![0]));
         let block = stream.hear();
         stream.send(&Message::End);
@@ -248,7 +248,14 @@ impl Visitor {
     pub(crate) fn batch(&mut self, steps: Vec<Step>) -> Message {
         let number = self.batch;
         self.batch += 1;
-        Message::Change(Change { number, steps, names: Names::default(), deletes: 0, approved: false })
+        Message::Change(Change {
+            number,
+            steps,
+            names: Names::default(),
+            deletes: 0,
+            approved: false,
+            whole: false,
+        })
     }
 
     /// Asks for changes; `give` answers what the server asks for. Returns what became of each step.

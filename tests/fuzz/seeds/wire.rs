@@ -81,7 +81,14 @@ fn change_messages() -> Vec<Message> {
         StepResult::Refused(refuse.clone()),
     ];
     vec![
-        Message::Change(Change { number: 3, steps: steps(), names: names(), deletes: 1, approved: true }),
+        Message::Change(Change {
+            number: 3,
+            steps: steps(),
+            names: names(),
+            deletes: 1,
+            approved: true,
+            whole: false,
+        }),
         Message::Outcome(Outcome { results }),
         Message::Refuse(refuse),
     ]
@@ -90,7 +97,7 @@ fn change_messages() -> Vec<Message> {
 fn content_messages() -> Vec<Message> {
     let part = Part { offset: 4096, length: 70_000, signature: vec![0, 2, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8] };
     vec![
-        Message::Fetch(Fetch { items: vec![Item { path: path("dir/b"), seq: 40 }] }),
+        Message::Fetch(Fetch { items: vec![Item { path: path("dir/b"), seq: 40 }], plain: false }),
         Message::Whole(vec![0, 1, 1023]),
         Message::Outline(0),
         Message::Groups(vec![5; 28]),
