@@ -323,7 +323,9 @@ fn attend(node: &Node, id: SessionId, caller: Caller, link: &Link, control: Chan
             if let ServeError::Engine(error) = &error
                 && let Some(folder) = node.sessions.folder(id)
             {
-                node.folders.failed(&folder, error);
+                let refuse = node.folders.failed(&folder, error);
+                // Whoever has it open as it was would keep it from being opened anew.
+                node.sessions.end_folder(&folder, refuse.code, &refuse.text);
             }
             let line = node.about(Level::Warning, "session broken off", caller);
             counted(line).with("why", with_causes(&error))
