@@ -19,6 +19,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Mutex;
 
 use csync::fault::Point;
 use csync::model::entry::Digest;
@@ -33,6 +34,10 @@ use tree::{ALL, Snapshot, build, clear, kept_contents, patterned, rename, staged
 const PASSES: &[u64] = &[1, 4];
 /// Runs after which everything must have converged.
 const RUNS_MAX: usize = 4;
+/// Drills at a time: most of a drill is waiting.
+const AT_ONCE: usize = 5;
+/// Connections that are cut.
+const CUTS: usize = 30;
 
 /// What a run between two nodes is asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +108,14 @@ impl Drill {
         Self { nodes, verb, precious }
     }
 
+    /// Runs the verb through `relay`.
+    fn run_through(&self, relay: &Relay) -> Run {
+        self.nodes.redirect(&relay.address());
+        let run = Run::of(self.nodes.csync(&self.verb.arguments()).arg("--timeout=2"));
+        self.nodes.redirect(&self.nodes.address);
+        run
+    }
+
     fn run(&self, environment: &[(&str, &str)]) -> Run {
         Run::of(self.nodes.csync(&self.verb.arguments()).envs(environment.iter().copied()))
     }
@@ -113,17 +126,19 @@ impl Drill {
             self.nodes.start(&[]);
         }
         let mut said = String::new();
-        for at in 0..RUNS_MAX {
+        let ended = (0..RUNS_MAX).any(|at| {
             let run = self.run(&[]);
-            said = run.to_string();
-            let ended = matches!(run.code(), Some(0 | 40));
-            if ended && (self.verb != Verb::Sync || at > 0) {
-                break;
-            }
-        }
+            said.push_str(&run.to_string());
+            matches!(run.code(), Some(0 | 40)) && (self.verb != Verb::Sync || at > 0)
+        });
+        // What a broken connection staged is cleared when it ends, at the latest with the daemon.
+        self.nodes.end();
         let (a, b) = (self.nodes.sandbox.a(), self.nodes.sandbox.b());
         let (left, right) = (Snapshot::of(&a), Snapshot::of(&b));
         let mut faults = left.differences(&right, ALL);
+        if !ended {
+            faults.push(format!("none of {RUNS_MAX} runs ended well"));
+        }
         let there: BTreeSet<Digest> =
             [left.contents(), right.contents(), kept_contents(&a), kept_contents(&b)]
                 .into_iter()
@@ -162,34 +177,76 @@ fn no_failures(failures: &[String]) {
     assert!(failures.is_empty(), "{} drills did harm:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// Does `work` for each of `jobs`, several at a time, and returns what came of them.
+fn at_once<T: Send, R: Send>(jobs: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let (jobs, done) = (Mutex::new(jobs.into_iter()), Mutex::new(Vec::new()));
+    let next = || jobs.lock().expect("no thread has failed").next();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(job) = next() {
+                    let result = work(job);
+                    done.lock().expect("no thread has failed").push(result);
+                }
+            });
+        }
+    });
+    done.into_inner().expect("no thread has failed")
+}
+
+/// A kill of one side at a pass of a point.
+#[derive(Clone, Copy)]
+struct Kill {
+    verb: Verb,
+    side: usize,
+    name: &'static str,
+    pass: u64,
+}
+
+impl Kill {
+    /// Every kill of either side at what it passes.
+    fn all() -> Vec<Self> {
+        let of = |verb| {
+            let sides = points(verb).into_iter().enumerate();
+            let names = sides.flat_map(|(side, names)| names.into_iter().map(move |name| (side, name)));
+            names
+                .flat_map(move |(side, name)| PASSES.iter().map(move |&pass| Self { verb, side, name, pass }))
+        };
+        at_once(Verb::ALL.to_vec(), |verb| of(verb).collect::<Vec<_>>()).concat()
+    }
+
+    /// Kills, and judges what the next runs make of it. Returns whether anything was killed, and the harm.
+    fn drill(self) -> (bool, Vec<String>) {
+        let mut drill = Drill::new(self.verb);
+        let crash = format!("{}:{}", self.name, self.pass);
+        let armed = [("CSYNC_CRASH", crash.as_str())];
+        let killed = if self.side == 0 {
+            drill.run(&armed).was_killed()
+        } else {
+            drill.nodes.stop();
+            if drill.nodes.launch(&armed) {
+                drop(Run::of(drill.nodes.csync(&self.verb.arguments()).arg("--timeout=3")));
+            }
+            !drill.nodes.is_up()
+        };
+        let mut failures = Vec::new();
+        if killed {
+            let who = ["csync", "csyncd"][self.side];
+            drill.judge(&format!("{who} killed at {crash}"), &mut failures);
+        }
+        (killed, failures)
+    }
+}
+
 #[test]
 fn a_kill_of_either_side_at_every_point_loses_nothing() {
     let mut fired: [BTreeMap<&'static str, usize>; 2] = Default::default();
     let mut failures = Vec::new();
-    for verb in Verb::ALL {
-        let [here, there] = points(verb);
-        for (side, passed) in [here, there].into_iter().enumerate() {
-            for (name, pass) in
-                passed.into_iter().flat_map(|name| PASSES.iter().map(move |pass| (name, pass)))
-            {
-                let mut drill = Drill::new(verb);
-                let crash = format!("{name}:{pass}");
-                let armed = [("CSYNC_CRASH", crash.as_str())];
-                let killed = if side == 0 {
-                    drill.run(&armed).was_killed()
-                } else {
-                    drill.nodes.stop();
-                    drill.nodes.start(&armed);
-                    drop(drill.run(&[]));
-                    !drill.nodes.is_up()
-                };
-                if killed {
-                    *fired[side].entry(name).or_default() += 1;
-                    let who = ["csync", "csyncd"][side];
-                    drill.judge(&format!("{who} killed at {crash}"), &mut failures);
-                }
-            }
+    for (kill, (killed, harm)) in at_once(Kill::all(), |kill| (kill, kill.drill())) {
+        if killed {
+            *fired[kill.side].entry(kill.name).or_default() += 1;
         }
+        failures.extend(harm);
     }
     for (who, fired) in ["csync", "csyncd"].into_iter().zip(&fired) {
         let kills: usize = fired.values().sum();
@@ -202,47 +259,117 @@ fn a_kill_of_either_side_at_every_point_loses_nothing() {
     assert!(fired.iter().all(|fired| fired.len() >= 12), "too few points on one side: {fired:?}");
 }
 
-fn sent(run: &Run) -> u64 {
-    let summary: Option<Value> = serde_json::from_str(&run.stdout()).ok();
-    summary
-        .and_then(|summary| Some(summary["bytes_sent"].as_u64()? + summary["bytes_received"].as_u64()?))
-        .unwrap_or(0)
+/// Bytes that went over the wire in a run with `--json`, both ways.
+fn carried(run: &Run) -> u64 {
+    let summary: Value = serde_json::from_str(&run.stdout()).unwrap_or_else(|error| panic!("{error}\n{run}"));
+    let count = |name: &str| summary[name].as_u64().expect("a number of bytes");
+    count("bytes_sent") + count("bytes_received")
+}
+
+/// Bytes that go over the wire when nothing disturbs the run.
+fn undisturbed(verb: Verb) -> u64 {
+    let drill = Drill::new(verb);
+    let relay = Relay::new(&drill.nodes.address, u64::MAX);
+    drill.run_through(&relay).ends_with(&[0, 40]);
+    relay.passed()
+}
+
+/// Cuts a connection after `budget` bytes. Returns the bytes that went over the wire until all was done, if the
+/// connection was cut, and the harm.
+fn cut(verb: Verb, budget: u64) -> (Option<u64>, Vec<String>) {
+    let mut drill = Drill::new(verb);
+    let relay = Relay::new(&drill.nodes.address, budget);
+    let run = drill.run_through(&relay);
+    if !relay.was_cut() {
+        return (None, Vec::new());
+    }
+    let mut failures = Vec::new();
+    if !matches!(run.code(), Some(10 | 30 | 35 | 0 | 40)) {
+        failures.push(format!("{verb:?}, cut after {budget} bytes\n{run}"));
+    }
+    let rest = carried(&Run::of(drill.nodes.csync(&verb.arguments()).arg("--json")));
+    drill.judge(&format!("cut after {budget} bytes"), &mut failures);
+    (Some(relay.passed() + rest), failures)
 }
 
 #[test]
 fn connections_cut_after_any_number_of_bytes_lose_nothing() {
     let mut random = fastrand::Rng::with_seed(77);
-    let (mut cuts, mut drills) = (0, 0);
-    let (mut undisturbed, mut twice) = (0, 0);
+    let whole = Verb::ALL.map(|verb| (verb, undisturbed(verb)));
+    let jobs = whole.iter().cycle().take(CUTS + CUTS / 3);
+    let jobs = jobs.map(|&(verb, whole)| (verb, whole, random.u64(1_000..whole))).collect();
+    let (mut cuts, mut needed, mut carried) = (0, 0, 0);
     let mut failures = Vec::new();
-    while cuts < 30 {
-        assert!(drills < 120, "only {cuts} of {drills} connections were cut");
-        let verb = Verb::ALL[drills % 3];
-        drills += 1;
-        let mut drill = Drill::new(verb);
-        let budget = random.u64(2_000..500_000);
-        let relay = Relay::new(&drill.nodes.address, budget);
-        let mut command = drill.nodes.csync(&drill.verb.arguments());
-        drill.nodes.redirect(&relay.address());
-        let run = Run::of(command.arg("--timeout=2"));
-        drill.nodes.redirect(&drill.nodes.address.clone());
-        if !relay.was_cut() {
-            continue;
+    for (whole, (bytes, harm)) in at_once(jobs, |(verb, whole, budget)| (whole, cut(verb, budget))) {
+        failures.extend(harm);
+        if let Some(bytes) = bytes {
+            cuts += 1;
+            needed += whole;
+            carried += bytes;
         }
-        cuts += 1;
-        assert!(matches!(run.code(), Some(10 | 30 | 35 | 0 | 40)), "cut after {budget} bytes\n{run}");
-        let whole = {
-            let other = Drill::new(verb);
-            sent(&Run::of(other.nodes.csync(&other.verb.arguments()).arg("--json")))
-        };
-        let rest = sent(&Run::of(drill.nodes.csync(&drill.verb.arguments()).arg("--json")));
-        undisturbed += whole;
-        twice += (relay.passed() + rest).saturating_sub(whole);
-        drill.judge(&format!("cut after {budget} bytes"), &mut failures);
     }
     println!(
-        "counted {cuts} connections cut in {drills} runs; {undisturbed} bytes had gone over the wire undisturbed, \
-         {twice} more went with the cuts"
+        "counted {cuts} connections cut; undisturbed {needed} bytes had gone over the wire, with the cuts {carried}"
     );
     no_failures(&failures);
+    assert!(cuts >= CUTS, "only {cuts} connections were cut");
+}
+
+/// Files of the long run that is cut off in its middle, and their size.
+const MANY: usize = 1500;
+const EACH: usize = 20_000;
+
+/// Cuts the run off after the half of its bytes, and tells what the next one carries.
+fn go_on_after_a_cut(verb: Verb) {
+    let nodes = Nodes::new(PLAIN);
+    let (from, to) = match verb {
+        Verb::Push | Verb::Sync => (nodes.sandbox.a(), nodes.sandbox.b()),
+        Verb::Pull => (nodes.sandbox.b(), nodes.sandbox.a()),
+    };
+    for number in 0..MANY {
+        let path = format!("d{}/f{number}", number / 100);
+        write(&from, &path, &patterned(&path, EACH));
+    }
+    let total = (MANY * EACH) as u64;
+    let mut drill = Drill { nodes, verb, precious: Snapshot::of(&from).contents() };
+    let relay = Relay::new(&drill.nodes.address, total / 2);
+    let first = drill.run_through(&relay);
+    assert!(relay.was_cut() && !matches!(first.code(), Some(0)), "the run was not cut\n{first}");
+    let kept = Snapshot::of(&to).contents().len();
+    // The first connection may still end while the next one works: that one says so, and another run goes on.
+    let mut second = 0;
+    let ended = (0..RUNS_MAX).any(|_| {
+        let run = Run::of(drill.nodes.csync(&verb.arguments()).arg("--json")).ends_with(&[0, 23]);
+        second += carried(&run);
+        run.code() == Some(0)
+    });
+    assert!(ended, "{RUNS_MAX} runs did not end it");
+    println!(
+        "{verb:?} of {MANY} files with {total} bytes, cut off after {}: {kept} files were there, \
+         going on took {second} bytes",
+        relay.passed()
+    );
+    let mut failures = Vec::new();
+    drill.judge("cut off in the middle", &mut failures);
+    no_failures(&failures);
+    assert!(
+        second < total * 3 / 4,
+        "{second} of {total} bytes went again although {} had gone",
+        relay.passed()
+    );
+}
+
+#[test]
+fn a_push_that_is_cut_off_goes_on_where_it_was() {
+    go_on_after_a_cut(Verb::Push);
+}
+
+#[test]
+fn a_pull_that_is_cut_off_goes_on_where_it_was() {
+    go_on_after_a_cut(Verb::Pull);
+}
+
+#[test]
+fn a_sync_that_is_cut_off_goes_on_where_it_was() {
+    go_on_after_a_cut(Verb::Sync);
 }

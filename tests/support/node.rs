@@ -34,7 +34,7 @@ pub(crate) struct Nodes {
     pub(crate) one: Network,
     pub(crate) two: Network,
     folder: String,
-    environment: Vec<(String, String)>,
+    keys: [String; 2],
     daemon: Option<Child>,
     /// Where the daemon listens.
     pub(crate) address: String,
@@ -53,10 +53,11 @@ impl Nodes {
             one,
             two,
             folder: folder.to_owned(),
-            environment: Vec::new(),
+            keys: Default::default(),
             daemon: None,
             address: String::new(),
         };
+        nodes.keys = ["one", "two"].map(|node| nodes.key(node));
         nodes.configure("127.0.0.1:8730");
         nodes.start(&[]);
         nodes
@@ -87,7 +88,7 @@ impl Nodes {
 
     /// Writes both configs, with `address` for the daemon.
     fn configure(&self, address: &str) {
-        let (one, two) = (self.key("one"), self.key("two"));
+        let [one, two] = &self.keys;
         for node in ["one", "two"] {
             let text = format!(
                 "node = \"{node}\"\n[peer.one]\nkey = \"{one}\"\naddr = [\"127.0.0.1:1\"]\n\
@@ -107,6 +108,11 @@ impl Nodes {
 
     /// Starts the daemon with further variables of the environment, and waits until it is ready.
     pub(crate) fn start(&mut self, environment: &[(&str, &str)]) {
+        assert!(self.launch(environment), "csyncd does not start\n{}", self.log());
+    }
+
+    /// Starts the daemon with further variables of the environment. Returns whether it came to be ready.
+    pub(crate) fn launch(&mut self, environment: &[(&str, &str)]) -> bool {
         let host = self.two.address.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
         let mut command = self.within(&self.two, CSYNCD);
         command.args(["--listen", &format!("{host}:0"), "--log-level", "debug"]);
@@ -118,13 +124,13 @@ impl Nodes {
         let mut line = String::new();
         let stdout = daemon.stdout.take().expect("its stdout is a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("read its first line");
-        let address = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
-        assert!(line.starts_with("csyncd two ready on "), "{line:?}\n{}", self.log());
         self.daemon = Some(daemon);
+        let Some(address) = line.trim().strip_prefix("csyncd two ready on ") else { return false };
         if self.address != address {
-            self.configure(&address);
-            self.address = address;
+            self.configure(address);
+            address.clone_into(&mut self.address);
         }
+        true
     }
 
     /// What the daemon has said so far.
@@ -140,6 +146,15 @@ impl Nodes {
     /// Waits for the daemon to end by itself.
     pub(crate) fn wait(&mut self) -> Option<std::process::ExitStatus> {
         self.daemon.take().and_then(|mut daemon| daemon.wait().ok())
+    }
+
+    /// Asks the daemon to end, and waits until it has.
+    pub(crate) fn end(&mut self) {
+        if self.is_up() {
+            let ask = format!("kill -TERM {}", self.pid());
+            Run::of(self.sandbox.command("sh").args(["-c", &ask])).ends_with(&[0]);
+        }
+        self.wait();
     }
 
     /// Kills the daemon.
