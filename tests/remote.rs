@@ -244,3 +244,27 @@ fn a_silent_address_is_a_timeout_of_connecting() {
     nodes.run(&["pull", "--timeout=1", "web1::site", "b"]).ends_with(&[10, 35]).says(&["fix:"]);
     assert_eq!(fs::read_dir(nodes.at("b")).expect("a directory").count(), 0);
 }
+
+#[test]
+fn a_root_that_is_back_is_served_again_whoever_still_hangs_on() {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("served/large", &"0".repeat(8 << 20));
+    let mut gone = nodes
+        .csync("admin", &["pull", "--no-compress", "--bwlimit=1m", "web1::site", "b"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("csync starts");
+    while !nodes.at("b/.csync").exists() {
+        assert!(matches!(gone.try_wait(), Ok(None)), "it pulls for seconds");
+        std::thread::yield_now();
+    }
+    gone.kill().and_then(|()| gone.wait()).expect("killed");
+    fs::rename(nodes.at("served"), nodes.at("away")).expect("a root");
+    fs::create_dir(nodes.at("served")).expect("another");
+    for _ in 0..2 {
+        nodes.run(&["pull", "web1::site", "c"]).ends_with(&[42]).says(&["error[E072]", "fix:"]);
+    }
+    fs::remove_dir(nodes.at("served")).expect("empty");
+    fs::rename(nodes.at("away"), nodes.at("served")).expect("a root");
+    nodes.run(&["pull", "web1::site", "c"]).ends_with(&[0]);
+}
