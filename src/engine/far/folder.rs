@@ -431,7 +431,8 @@ impl Far {
         };
         fault::pass(Point::WireHeard);
         self.remember(&paths, &results)?;
-        Ok(results.into_iter().map(|result| self.in_our_numbers(result)).collect())
+        let owners = self.owners();
+        Ok(results.into_iter().map(|result| owners.ours_in_result(result)).collect())
     }
 
     fn remember(&self, paths: &[RelPath], results: &[StepResult]) -> Result<(), StoreError> {
@@ -449,17 +450,6 @@ impl Far {
             }
             Ok(())
         })
-    }
-
-    fn in_our_numbers(&self, result: StepResult) -> StepResult {
-        let owners = self.owners();
-        match result {
-            StepResult::Done { seq, row } => StepResult::Done { seq, row: owners.ours_in(row) },
-            StepResult::Changed { now } => {
-                StepResult::Changed { now: now.map(|(seq, row)| (seq, owners.ours_in(row))) }
-            }
-            refused @ StepResult::Refused(_) => refused,
-        }
     }
 
     /// Has the peer finish what waits, and makes sure that all of it is durable. To be called after the last change.

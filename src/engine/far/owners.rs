@@ -6,7 +6,7 @@ use crate::disk::names::SystemNames;
 use crate::model::metadata::Owner;
 use crate::model::row::{Row, State};
 use crate::rules::owner::Names as _;
-use crate::transport::message::{Act, Names, Step};
+use crate::transport::message::{Act, Names, Step, StepResult};
 
 /// Most names that are believed of one peer.
 const NAMES_MAX: usize = 65_536;
@@ -63,6 +63,17 @@ impl Owners {
         Owner {
             uid: self.users.get(&theirs.uid).copied().unwrap_or(theirs.uid),
             gid: self.groups.get(&theirs.gid).copied().unwrap_or(theirs.gid),
+        }
+    }
+
+    /// Returns `result` with the owners in its row in our numbers.
+    pub(crate) fn ours_in_result(&self, result: StepResult) -> StepResult {
+        match result {
+            StepResult::Done { seq, row } => StepResult::Done { seq, row: self.ours_in(row) },
+            StepResult::Changed { now } => {
+                StepResult::Changed { now: now.map(|(seq, row)| (seq, self.ours_in(row))) }
+            }
+            refused @ StepResult::Refused(_) => refused,
         }
     }
 
