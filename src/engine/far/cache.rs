@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 
 use crate::disk::clock;
 use crate::engine::error::EngineError;
+use crate::engine::far::error::FarError;
 use crate::engine::state::{open_database, remove_database};
 use crate::model::entry::{Content, Digest};
 use crate::model::key::PublicKey;
@@ -214,12 +215,16 @@ fn names_from(text: &str) -> Names {
     names
 }
 
-/// Whether `page` goes on after the path `last`, as a listing must that shall end. Within a page the order was checked.
-pub(crate) fn goes_on(page: &Page, last: &mut Option<RelPath>) -> bool {
+/// Checks that `page` goes on after the path `last`, as a listing must that shall end. Within a page the order was
+/// checked.
+///
+/// # Errors
+/// It does not.
+pub(crate) fn goes_on(peer: &str, page: &Page, last: &mut Option<RelPath>) -> Result<(), FarError> {
     let first = page.rows.first().map(|listed| &listed.path);
     let goes_on = if first.is_none() { page.complete.is_some() } else { first > last.as_ref() };
     *last = page.rows.last().map(|listed| listed.path.clone()).or(last.take());
-    goes_on
+    if goes_on { Ok(()) } else { Err(FarError::answer(peer, "a page that leads nowhere")) }
 }
 
 #[cfg(test)]

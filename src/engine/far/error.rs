@@ -6,7 +6,7 @@ use crate::engine::error::EngineError;
 use crate::engine::far::breach::Broken;
 use crate::store::error::StoreError;
 use crate::transport::error::WireError;
-use crate::transport::message::{Code, Refuse};
+use crate::transport::message::{Code, Message, Refuse};
 
 /// Why the folder of a peer cannot be worked with.
 #[derive(Debug, thiserror::Error)]
@@ -82,4 +82,11 @@ impl FarError {
             Self::Engine(_) => None,
         }
     }
+}
+
+/// Returns the error of a message that is not one of those that may come now.
+pub(crate) fn unexpected(peer: &str, message: &Message) -> FarError {
+    let text = format!("{message:?}");
+    let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    FarError::answer(peer, format!("{name} out of turn"))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::stage::{Stage, Staged};
 use crate::engine::far::cache::{Cache, goes_on};
-use crate::engine::far::error::FarError;
+use crate::engine::far::error::{FarError, unexpected};
 use crate::engine::far::give::{Offer, give};
 use crate::engine::far::owners::Owners;
 use crate::engine::far::read::read;
@@ -205,9 +205,7 @@ impl Far {
             match channel.recv()? {
                 Message::Working(_) => {}
                 Message::Page(page) => {
-                    if !goes_on(&page, &mut last) {
-                        return Err(FarError::answer(&self.peer, "a page that leads nowhere"));
-                    }
+                    goes_on(&self.peer, &page, &mut last)?;
                     if let Some(seq) = self.take_page(page)? {
                         return Ok(self.cache().complete(seq)?);
                     }
@@ -489,10 +487,4 @@ impl Far {
     fn owners(&self) -> MutexGuard<'_, Owners> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unexpected(peer: &str, message: &Message) -> FarError {
-    let text = format!("{message:?}");
-    let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    FarError::answer(peer, format!("{name} out of turn"))
 }
