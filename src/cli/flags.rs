@@ -178,11 +178,11 @@ const SWITCHES: &[Switch] = &[
             d.options.wire.whole = on;
         },
     ),
-    on("compress", 'z', "Compress on the wire, the default", |d, on| {
+    on("compress", 'z', "Compress on the wire, the default (--no-compress)", |d, on| {
         d.options.wire.compress = on;
     }),
-    // Changes nothing: what arrived whole is used by the next run, and nothing half-written is ever left.
-    long("partial", "Keep what arrived for the next run (always so)", |_, _| {}),
+    // Changes nothing: what took its name stays, and nothing half-written is ever left.
+    long("partial", "What was finished stays for the next run (always so)", |_, _| {}),
 ];
 
 const ARCHIVE: &[fn(&mut Draft, bool)] = &[

@@ -33,8 +33,8 @@ fn transfer_verbs(root: Command) -> Command {
     let taking = |name: &'static str, about: &'static str, what: &'static str| {
         verb(name, about).args_override_self(true).arg(operands("PATH", what))
     };
-    let transfer = |name, about| taking(name, about, "SRC… DEST");
-    let pair = |name, about| taking(name, about, "A B: two directories");
+    let transfer = |name, about| taking(name, about, "SRC… DEST: paths, or HOST::FOLDER[/SUB] on one side");
+    let pair = |name, about| taking(name, about, "A B: two directories, or one and HOST::FOLDER[/SUB]");
     let flagged = |command| refused::declare_flags(flags::declare(command));
     root.subcommand(flagged(transfer("push", "Make DEST what SRC is; deletes only with --delete")))
         .subcommand(flagged(transfer("pull", "Make DEST what SRC is; deletes only with --delete")))

@@ -215,5 +215,5 @@ fn given(matches: &ArgMatches, flag: &Refused) -> bool {
 #[must_use]
 pub fn later_verb(verb: &str) -> Failure {
     Failure::usage(Number::Later, format!("csync {verb} is not in this version"))
-        .fix("csync --help lists what is: push, pull, sync, diff and more, between local directories")
+        .fix("csync --help lists what is: push, pull, sync, diff and more")
 }

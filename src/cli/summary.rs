@@ -57,7 +57,7 @@ pub fn held_failure(verb: &str, held: Held) -> Failure {
              which is held whatever the bound. Nothing was deleted"
         );
         return Failure::new(Exit::Held, Number::Held, message)
-            .fix("check that the source is mounted and the right one; --yes lets it through");
+            .fix("check that the source is mounted and the right one; --yes lets it through, but never in a peer's folder");
     }
     let message = format!(
         "this run would delete {deletes} of {of} entries; more than {limit} are held. Nothing was deleted"
@@ -76,7 +76,7 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if report.conflicts_open > 0 {
         lines.push(format!(
-            "note: {} of earlier runs still open; csync conflicts lists them",
+            "note: {} still open from earlier runs; csync conflicts lists them",
             conflicts(report.conflicts_open)
         ));
     }

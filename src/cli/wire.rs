@@ -84,7 +84,7 @@ fn told(code: Code, Call { peer, own }: &Call) -> (Exit, Number, String) {
             Number::Refused,
             format!(
                 "on {peer}, add the [peer.…] lines that csync id --toml prints here (key {own}), \
-                 and name this node in members or allow of the folder"
+                 and name this node in members or allow of the folder; csync {peer}:: lists what it may see"
             ),
         ),
         Code::Missing => (

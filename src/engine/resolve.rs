@@ -241,6 +241,11 @@ fn find(sides: &[Replica], path: &RelPath, wanted: &Loser) -> Result<(Arc<Root>,
             }
         }
     }
+    if let [_] = sides {
+        let what = format!("one of the contents of {path} is with the peer, and not here");
+        let fix = "csync sync --conflict prefer:1, or prefer:2, lets a side win; --take settles for the side that is here";
+        return Err(EngineError::Unknown { what, fix }.into());
+    }
     let root = sides.first().map_or(Path::new(""), |one| one.root.path());
     Err(RestoreError::NoVersion { path: root.join(path.to_string()), id: None })
 }

@@ -100,7 +100,8 @@ impl Opened {
         }
         let courier = Courier::new(Arc::clone(placed), setting.limit != Limit::Formula);
         if !exists {
-            let path = escape(placed.path().as_os_str().as_bytes());
+            let below = escape(placed.path().as_os_str().as_bytes());
+            let path = format!("{} in the folder of {}", below.trim_start_matches('/'), placed.far.peer());
             match courier.make_root(0o777 & !setting.process.umask)? {
                 None => {}
                 Some(Refuse { code: Code::Missing, .. }) => return Err(MirrorError::NoParent { path }),
