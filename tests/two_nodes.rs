@@ -15,6 +15,7 @@ mod sandbox;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -149,4 +150,21 @@ fn a_package_is_pushed_upgraded_and_pulled_back() {
     }
     Snapshot::of(&served).agrees_with(&before, ALL, "after the stranger");
     assert!(!nodes.sandbox.path("d").exists(), "a stranger got something");
+}
+
+#[test]
+fn a_sync_takes_no_set_id_bits_and_no_devices_from_a_peer() {
+    let nodes = Nodes::new("mode = \"two-way\"\nallow = { one = \"write\" }\ntrust = \"root\"\n");
+    let (ours, served) = (nodes.sandbox.a(), nodes.sandbox.b());
+    tree::build(&served, "suid=1 plain=2");
+    tree::chmod(&served, "suid", 0o4755);
+    Run::of(Command::new("mknod").arg(served.join("null")).args(["c", "1", "3"])).ends_with(&[0]);
+    nodes.run(&["sync", "a", node::FOLDER]).ends_with(&[23]).says(&["null", "no peer is trusted"]);
+    let mode = |path: &Path| std::fs::metadata(path).expect("look at it").permissions().mode() & 0o7777;
+    assert_eq!(mode(&ours.join("suid")), 0o755);
+    assert!(!ours.join("null").exists(), "a device came from a peer");
+    tree::build(&ours, "plain=edited");
+    nodes.run(&["sync", "a", node::FOLDER]).ends_with(&[0]);
+    assert_eq!(mode(&served.join("suid")), 0o4755, "what is not taken is not taken away there");
+    assert_eq!(std::fs::read(served.join("plain")).expect("read it"), b"edited");
 }

@@ -194,8 +194,12 @@ fn the_wire_is_told_in_rsyncs_units() {
     ] {
         assert_eq!(wire(&["--bwlimit", rate]).bwlimit, bytes, "{rate}");
     }
-    for (time, seconds) in [("0", None), ("30", Some(30)), ("5m", Some(300)), ("0s", None)] {
-        assert_eq!(wire(&["--timeout", time]).timeout, seconds.map(Duration::from_secs), "{time}");
+    for (time, seconds) in [("30", 30), ("5m", 300)] {
+        assert_eq!(wire(&["--timeout", time]).timeout, Some(Duration::from_secs(seconds)), "{time}");
+    }
+    for never in ["0", "0s"] {
+        let patience = wire(&["--timeout", never]).timeout;
+        assert!(patience.is_some_and(|patience| patience > Duration::from_secs(365 * 24 * 3600)), "{never}");
     }
     assert!(!wire(&["--no-compress"]).compress && !wire(&["-z", "--no-z"]).compress);
     assert!(wire(&["-aW"]).whole && !wire(&["-W", "--no-whole-file"]).whole);

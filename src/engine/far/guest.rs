@@ -16,7 +16,7 @@ use crate::engine::far::error::FarError;
 use crate::engine::far::folder::{Far, Known};
 use crate::engine::far::send::send;
 use crate::engine::far::supply::FarSupply;
-use crate::engine::far::unsent;
+use crate::engine::far::unsent::{self, tamed};
 use crate::engine::item;
 use crate::engine::observe::observe;
 use crate::engine::options::Options;
@@ -24,12 +24,14 @@ use crate::engine::pull::{Taking, pull};
 use crate::engine::receive::overrule;
 use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
-use crate::engine::report::{Observer, Report, seconds_between};
+use crate::engine::report::{Observer, Report, Skipped, seconds_between};
 use crate::engine::site::{Opening, Site, canonical};
 use crate::engine::standing::standing;
 use crate::engine::start::{random, start};
 use crate::engine::state::{database_path, sparing_state};
+use crate::model::entry::Kind;
 use crate::model::path::RelPath;
+use crate::model::row::Row;
 use crate::model::version::{Dot, VersionVector};
 use crate::plan::decide::Decider;
 use crate::plan::detect::buried;
@@ -175,7 +177,7 @@ fn exchange(
         // What was remembered is lost: what was deleted since is not in a listing of what stands.
         far.list_since(known)?;
     }
-    receive(me, far)?;
+    receive(me, far, report)?;
     match options.force {
         Some(winner) if winner == me.side => overrule(me)?,
         Some(_) => give_way(me, far)?,
@@ -193,22 +195,29 @@ fn exchange(
             return Ok(());
         }
         far.refresh()?;
-        receive(me, far)?;
+        receive(me, far, report)?;
     }
     Ok(())
 }
 
 /// Takes note of what is new at the peer, as [`crate::engine::receive::receive`] does between two roots. Conflicts that
 /// are open here stay so until somebody decides: the peer does not know of them.
-fn receive(me: &Replica, far: &Far) -> Result<(), FarError> {
+fn receive(me: &Replica, far: &Far, report: &mut Report) -> Result<(), FarError> {
     let cursor = Peers::of(&me.db).get(far.replica())?.map_or(0, |peer| peer.cursor);
     let (index, remote) = (me.index(), me.remote());
     me.db.batch(|| {
         let mut last: Option<RelPath> = None;
         loop {
             let page = far.changed_since(cursor, last.as_ref(), PAGE)?;
-            for (path, Known { mut row, .. }) in page.iter().cloned() {
+            for (path, Known { row, .. }) in page.iter().cloned() {
+                let mut row = tamed(row);
                 if path.is_root() {
+                    continue;
+                }
+                if is_refused(&row) {
+                    let why = "no peer is trusted with devices and sockets".to_owned();
+                    report.skipped.push(Skipped { path, why });
+                    report.troubles.partial = true;
                     continue;
                 }
                 let ours = index.get(&path)?;
@@ -225,6 +234,12 @@ fn receive(me: &Replica, far: &Far) -> Result<(), FarError> {
         }
         hear_of(me, far, far.cursor()?)
     })
+}
+
+/// Whether a peer has no business with what a row says: no peer is trusted with devices here.
+fn is_refused(row: &Row) -> bool {
+    let kind = row.live().map(|live| live.content.value.kind());
+    kind.is_some_and(|kind| kind.is_device() || kind == Kind::Socket)
 }
 
 /// Notes that everything of the peer up to `seq` is known here.

@@ -289,16 +289,32 @@ impl Sender<'_> {
         if let Some(line) = item::line(self.me.side.other(), &settled, known) {
             self.observer.item(&line);
         }
-        let kind = one.record.row.live().map_or(Kind::File, |live| live.content.value.kind());
+        let live = one.record.row.live();
+        let kind = live.map_or(Kind::File, |live| live.content.value.kind());
+        let size = live.map_or(0, |live| live.content.value.size());
         match settled.step {
             decide::Step::Nothing => {}
             decide::Step::Create(_) if one.is_rename() => self.report.renamed += 1,
-            decide::Step::Create(_) => count(&mut self.report.created, kind),
-            decide::Step::Replace(_) | decide::Step::Adjust => self.report.updated += 1,
+            decide::Step::Create(_) => {
+                count(&mut self.report.created, kind);
+                self.transferred(kind, size);
+            }
+            decide::Step::Replace(_) => {
+                self.report.updated += 1;
+                self.transferred(kind, size);
+            }
+            decide::Step::Adjust => self.report.updated += 1,
             decide::Step::Remove => {
                 let old = known.and_then(Row::live).map_or(Kind::File, |live| live.content.value.kind());
                 count(&mut self.report.deleted, old);
             }
+        }
+    }
+
+    fn transferred(&mut self, kind: Kind, size: u64) {
+        if kind == Kind::File {
+            self.report.transferred += 1;
+            self.report.bytes_transferred += size;
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::transport::message::{Act, Carried, Step};
 /// Rows read at a time.
 const PAGE: usize = 1000;
 
+/// The set-id bits of a mode.
+const SET_ID: u32 = 0o6000;
+
 /// Every attribute.
 pub(crate) const ALL: Carried = Carried { mode: true, user: true, group: true, mtime: true };
 
@@ -97,7 +100,7 @@ pub(crate) fn each(
 
 /// Returns what the peer shall know of `record`, which stands at `path`.
 pub(crate) fn of(far: &Far, path: &RelPath, record: Record) -> Result<Unsent, FarError> {
-    let known = far.known(path)?;
+    let known = far.known(path)?.map(|Known { seq, row }| Known { seq, row: tamed(row) });
     let is_decided = known.as_ref().is_none_or(|known| record.row.vector.covers_all(&known.row.vector));
     let way = way(far, path, &record, known.as_ref())?;
     Ok(Unsent { path: path.clone(), record, known, is_decided, way })
@@ -142,4 +145,18 @@ fn from(far: &Far, path: &RelPath, row: &Row, content: &Content) -> Result<Optio
         return Ok(Some(origin.path.clone()));
     }
     Ok(far.places(*digest)?.into_iter().find(|place| place != path))
+}
+
+/// Returns a row of the peer as it is taken here: without the set-id bits of what is no directory, which no peer is
+/// trusted with.
+pub(crate) fn tamed(mut row: Row) -> Row {
+    if let State::Live(live) = &mut row.state
+        && !live.content.value.is_dir()
+    {
+        live.mode.value &= !SET_ID;
+    }
+    for loser in row.losers.iter_mut().filter(|loser| !loser.content.is_dir()) {
+        loser.attributes.mode &= !SET_ID;
+    }
+    row
 }
