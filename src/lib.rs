@@ -195,7 +195,7 @@ pub mod engine {
         pub mod offer;
         pub mod outflow;
         mod outlines;
-        mod owners;
+        pub mod owners;
         pub mod placed;
         mod read;
         mod send;

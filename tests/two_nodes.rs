@@ -168,3 +168,18 @@ fn a_sync_takes_no_set_id_bits_and_no_devices_from_a_peer() {
     assert_eq!(mode(&served.join("suid")), 0o4755, "what is not taken is not taken away there");
     assert_eq!(std::fs::read(served.join("plain")).expect("read it"), b"edited");
 }
+
+#[test]
+fn a_directory_renamed_below_a_path_of_the_folder_is_no_deletion() {
+    let nodes = Nodes::new(PLAIN);
+    let (ours, served) = (nodes.sandbox.a(), nodes.sandbox.b());
+    let below = format!("{}/shop/uploads", node::FOLDER);
+    tree::build(&served, "shop/uploads/");
+    let files: Vec<String> = (0..60).map(|number| format!("old/{number}=#{}", 5000 + number)).collect();
+    tree::build(&ours, &files.join(" "));
+    nodes.run(&["sync", "a", &below]).ends_with(&[0]);
+    tree::rename(&ours, "old", "new");
+    nodes.run(&["sync", "a", &below]).ends_with(&[0]);
+    Snapshot::of(&ours).agrees_with(&Snapshot::of(&served.join("shop/uploads")), ALL, "renamed");
+    assert!(!served.join("shop/uploads/old").exists());
+}

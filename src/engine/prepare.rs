@@ -206,3 +206,19 @@ pub fn copied(
         }
     }
 }
+
+/// Returns the file `content` staged for `path`, copied from the first of `places` in `root` that holds it; `None` where
+/// none does. A place that holds something else of that size costs a read, and the next is tried.
+pub fn reused(
+    stage: &Stage,
+    (path, target): (&RelPath, Target),
+    content: &Content,
+    root: &Root,
+    places: impl Iterator<Item = RelPath>,
+) -> Option<Staged> {
+    let may_hold =
+        |place: &RelPath| matches!(root.stat(place), Ok(Some(stat)) if stat.size == content.size());
+    places
+        .filter(|place| place != path && may_hold(place))
+        .find_map(|place| copied(stage, path, target, content, (root, &place)).ok())
+}

@@ -317,10 +317,9 @@ impl Far {
     /// What is remembered cannot be read.
     pub fn places(&self, digest: Digest) -> Result<Vec<RelPath>, StoreError> {
         let cache = self.cache();
-        let mut places = cache.places(digest, PLACES_MAX)?;
-        places
-            .retain(|path| cache.get(path).ok().flatten().is_some_and(|record| record.row.live().is_some()));
-        Ok(places)
+        let is_live = |path: &RelPath| Ok(cache.get(path)?.is_some_and(|record| record.row.live().is_some()));
+        let places = cache.places(digest, PLACES_MAX)?.into_iter();
+        places.filter_map(|path| is_live(&path).map(|live| live.then_some(path)).transpose()).collect()
     }
 
     /// Returns some paths where `digest` stands, or stood when the peer deleted it: the same path here may hold it yet.
@@ -413,8 +412,9 @@ impl Far {
         let paths: Vec<RelPath> = steps.iter().map(|step| step.path.clone()).collect();
         for step in &mut steps {
             step.path = self.whole(&step.path)?;
-            if let Act::Make { from: Some(from), .. } = &mut step.act {
-                *from = self.whole(from)?;
+            if let Act::Make { from: Some(other), .. } | Act::Remove { moved_to: Some(other) } = &mut step.act
+            {
+                *other = self.whole(other)?;
             }
         }
         let names = self.owners().names_in(&steps);

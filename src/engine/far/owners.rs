@@ -50,6 +50,11 @@ impl Owners {
         self.told.users.len() + self.told.groups.len() > known
     }
 
+    /// Returns the names of this machine.
+    pub(crate) fn system(&self) -> &SystemNames {
+        &self.system
+    }
+
     /// Returns the names as they were told.
     pub(crate) fn told(&self) -> &Names {
         &self.told

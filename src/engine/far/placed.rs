@@ -110,7 +110,7 @@ impl Lister for Placed {
 
     fn rules(&self, path: &RelPath) -> Result<Vec<u8>, DiskError> {
         self.file(path)?;
-        let inside = self.inside(path).unwrap_or_default();
+        let inside = self.inside(path).ok_or_else(|| DiskError::absent(Doing::OpenFile, path))?;
         self.far.read(&inside, RULES_BYTES_MAX).map_err(|error| elsewhere(Doing::Read, path, &error))
     }
 }

@@ -2,14 +2,13 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::sync::Arc;
 
 use crate::disk::root::Root;
 use crate::disk::stage::{Stage, Staged, Target};
 use crate::engine::far::error::FarError;
 use crate::engine::far::folder::Far;
-use crate::engine::far::take::{Need, TakeError};
-use crate::engine::prepare::{Failure, Supply, Want, copied};
+use crate::engine::far::take::Need;
+use crate::engine::prepare::{Failure, Supply, Want, copied, reused};
 use crate::model::entry::{Content, Digest};
 use crate::model::path::RelPath;
 use crate::model::row::Loser;
@@ -34,20 +33,21 @@ impl<'a> FarSupply<'a> {
 
     /// Returns what is wanted if it need not be fetched: no bytes, or bytes that are here already.
     fn at_hand(&self, stage: &Stage, ours: &Root, want: &Want<'_>) -> Option<Result<Staged, Failure>> {
-        let Content::File { digest, size } = want.content else {
+        let Content::File { digest, .. } = want.content else {
             return Some(stage.other(want.path, want.content).map_err(Failure::from));
         };
         if let Source::Ours(path) = &want.from {
             return Some(copied(stage, want.path, want.target, want.content, (ours, path)));
         }
-        let places = self.far.old_places(*digest).unwrap_or_default();
-        let may_hold = |path: &RelPath| matches!(ours.stat(path), Ok(Some(stat)) if stat.size == *size);
-        // A place that holds something else costs a read, and the next is tried.
-        places
-            .iter()
-            .filter(|path| *path != want.path && may_hold(path))
-            .find_map(|path| copied(stage, want.path, want.target, want.content, (ours, path)).ok())
-            .map(Ok)
+        match self.far.old_places(*digest) {
+            Ok(places) => {
+                reused(stage, (want.path, want.target), want.content, ours, places.into_iter()).map(Ok)
+            }
+            Err(error) => {
+                self.broken.borrow_mut().get_or_insert(error.into());
+                Some(Err(Failure::Unsupplied(want.path.clone())))
+            }
+        }
     }
 }
 
@@ -73,7 +73,7 @@ impl Supply for FarSupply<'_> {
             }
         };
         for (at, result) in places.into_iter().zip(fetched) {
-            staged[at] = Some(result.map_err(|error| failure(wants[at].path, error)));
+            staged[at] = Some(result.map_err(|error| error.failure(wants[at].path)));
         }
         let whole = staged.into_iter().zip(wants);
         whole.map(|(one, want)| one.unwrap_or_else(|| Err(Failure::Unsupplied(want.path.clone())))).collect()
@@ -91,14 +91,4 @@ fn need(ours: &Root, want: &Want<'_>, digest: Digest, size: u64) -> Need {
         Target::Free => None,
     };
     Need { id: 0, path: want.path.clone(), target: want.target, digest, size, basis }
-}
-
-fn failure(path: &RelPath, error: TakeError) -> Failure {
-    match error {
-        TakeError::Stage(error) => {
-            Arc::try_unwrap(error).map_or_else(|_shared| Failure::Unsupplied(path.clone()), Failure::Stage)
-        }
-        TakeError::Void { .. } => Failure::Moved(path.clone()),
-        TakeError::Broken(_) => Failure::Unsupplied(path.clone()),
-    }
 }

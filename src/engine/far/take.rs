@@ -9,6 +9,7 @@ use crate::disk::stage::{Stage, StageError, Staged, Target};
 use crate::engine::far::breach::{Breach, Broken};
 use crate::engine::far::inflow::{Inflow, Stop};
 use crate::engine::far::ladder::{Climb, climb};
+use crate::engine::prepare::Failure;
 use crate::model::entry::Digest;
 use crate::model::path::RelPath;
 use crate::transport::channel::Channel;
@@ -55,6 +56,19 @@ pub enum TakeError {
     /// The conversation ended before.
     #[error(transparent)]
     Broken(#[from] Arc<Broken>),
+}
+
+impl TakeError {
+    /// Returns what it means for the step that wanted the content for `path`.
+    pub(crate) fn failure(self, path: &RelPath) -> Failure {
+        match self {
+            Self::Stage(error) => {
+                Arc::into_inner(error).map_or_else(|| Failure::Unsupplied(path.clone()), Failure::Stage)
+            }
+            Self::Void { .. } => Failure::Moved(path.clone()),
+            Self::Broken(_) => Failure::Unsupplied(path.clone()),
+        }
+    }
 }
 
 impl From<StageError> for TakeError {

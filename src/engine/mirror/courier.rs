@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::attributes::Which;
+use crate::engine::error::EngineError;
 use crate::engine::far::error::FarError;
 use crate::engine::far::offer::{Files, Seen};
 use crate::engine::far::placed::Placed;
@@ -176,7 +177,7 @@ impl Courier {
         let from = match &content {
             Content::File { digest, size } if *size >= REUSED_BYTES_MIN => {
                 let known = self.to.far.places(*digest)?.into_iter().next();
-                let inside = self.to.inside(path).unwrap_or_default();
+                let inside = self.inside(path)?;
                 let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).take_up(*digest, inside);
                 known.or(sent)
             }
@@ -190,8 +191,16 @@ impl Courier {
 
     fn step(&self, path: &RelPath, act: Act) -> Result<Step, FarError> {
         let expect = self.to.known(path)?.map_or(0, |known| known.seq);
-        let inside = self.to.inside(path).unwrap_or_default();
-        Ok(Step { path: inside, expect, act })
+        Ok(Step { path: self.inside(path)?, expect, act })
+    }
+
+    /// Returns the path in the folder. A step for anything outside of it would be one for something else.
+    fn inside(&self, path: &RelPath) -> Result<RelPath, FarError> {
+        let outside = || EngineError::Unknown {
+            what: format!("{path} does not lie in the folder of {}", self.to.far.peer()),
+            fix: "nothing was done to it; please report this, it is a fault of csync",
+        };
+        Ok(self.to.inside(path).ok_or_else(outside)?)
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {

@@ -10,9 +10,9 @@ use crate::engine::mirror::directory::release;
 use crate::engine::mirror::hand::Means;
 use crate::engine::mirror::job::Job;
 use crate::engine::mirror::site::Site;
+use crate::engine::prepare::reused;
 use crate::engine::tree::Tree;
-use crate::model::entry::{Digest, Kind};
-use crate::model::path::RelPath;
+use crate::model::entry::{Content, Digest, Kind};
 
 /// Places that are read in the hope of the same bytes.
 const PLACES_READ: usize = 2;
@@ -24,17 +24,17 @@ pub(crate) fn fetch(site: &Site, means: &Means, jobs: Vec<Job>) -> Vec<(Job, Sta
     for job in jobs {
         let Tree::Far(placed) = &job.source else { continue };
         let found = placed.file(&job.from).map_err(|error| site.account.source_problem(&job.from, &error));
-        let Ok((digest, size)) = found else {
+        let (Ok((digest, size)), Some(inside)) = (found, placed.inside(&job.from)) else {
             release(site, job.dir);
             continue;
         };
         if let Some(staged) =
-            job.there.is_none().then(|| reused(means, placed, &job, (digest, size))).flatten()
+            job.there.is_none().then(|| reused_here(means, placed, &job, (digest, size))).flatten()
         {
             done.push((job, staged));
             continue;
         }
-        wants.push((placed.inside(&job.from).unwrap_or_default(), need(means, &job, digest, size)));
+        wants.push((inside, need(means, &job, digest, size)));
         from = Some(Arc::clone(placed));
         waiting.push(job);
     }
@@ -80,16 +80,10 @@ fn need(means: &Means, job: &Job, digest: Digest, size: u64) -> Need {
 }
 
 /// Returns the content copied from where the peer has, or had, the same and where the same path here may have it too.
-fn reused(means: &Means, placed: &Placed, job: &Job, content: (Digest, u64)) -> Option<Staged> {
+fn reused_here(means: &Means, placed: &Placed, job: &Job, (digest, size): (Digest, u64)) -> Option<Staged> {
     // A memory that cannot be read is told where it is needed.
-    let places = placed.far.old_places(content.0).unwrap_or_default();
-    let here = |place: &RelPath| placed.outside(place).filter(|path| *path != job.to);
-    places.iter().filter_map(here).take(PLACES_READ).find_map(|path| copied(means, &path, job, content))
-}
-
-/// Returns the content copied from `path`; `None` where that does not have it, and then it is fetched.
-fn copied(means: &Means, path: &RelPath, job: &Job, content: (Digest, u64)) -> Option<Staged> {
-    let (file, stat) = means.root.open_file(path).ok()?;
-    let blank = if stat.size == content.1 { means.stage.file(&job.to, target(job)).ok() } else { None };
-    blank?.fill_from(&file, Some(content)).ok()
+    let places = placed.far.old_places(digest).unwrap_or_default();
+    let here = places.iter().filter_map(|place| placed.outside(place));
+    let here = here.filter(|place| *place != job.to).take(PLACES_READ);
+    reused(&means.stage, (&job.to, target(job)), &Content::File { digest, size }, &means.root, here)
 }

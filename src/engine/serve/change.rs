@@ -1,14 +1,15 @@
 //! Carries out a batch of changes that a guest asks for: contents are taken while the batch before is still at work,
 //! names change when it is this one's turn.
 
+use crate::config::settings::OwnerRule;
 use crate::disk::stage::Stage;
 use crate::engine::access::open_up;
+use crate::engine::far::owners::Owners;
 use crate::engine::planned::Planned;
 use crate::engine::prepare::prepare;
 use crate::engine::serve::batch::{Batch, draft};
 use crate::engine::serve::error::{ServeError, told};
 use crate::engine::serve::intake::Intake;
-use crate::engine::serve::names::Foreign;
 use crate::engine::serve::taking::Guest;
 use crate::engine::serve::visit::Visit;
 use crate::engine::tools::Tools;
@@ -26,9 +27,9 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, change: &Change) -> R
     }
     let ticket = visit.enter(change.number)?;
     let host = &visit.host;
-    let foreign = Foreign::new(&host.settings.owner, &change.names);
+    let owners = Owners::new(host.settings.owner != OwnerRule::ByName, change.names.clone());
     let fixed = host.fixed.as_ref();
-    let intake = Intake { settings: &host.settings, fixed, foreign, process: &host.process };
+    let intake = Intake { settings: &host.settings, fixed, owners, process: &host.process };
     let mut plan = Draft::of(visit, &intake, change)?;
     if plan.as_ref().is_ok_and(|plan| plan.is_early) {
         // Contents that it reuses may be those of a batch that is still at work.

@@ -2,8 +2,8 @@
 
 use crate::config::settings::OwnerRule;
 use crate::disk::process::Process;
+use crate::engine::far::owners::Owners;
 use crate::engine::host::HostSettings;
-use crate::engine::serve::names::Foreign;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::{Attributes, Owner, Timestamp};
 use crate::model::path::RelPath;
@@ -23,7 +23,8 @@ pub(crate) struct Intake<'a> {
     pub(crate) settings: &'a HostSettings,
     /// The owner of everything, where the folder has one.
     pub(crate) fixed: Option<&'a OwnerMap>,
-    pub(crate) foreign: Foreign<'a>,
+    /// What the guest's numbers mean here.
+    pub(crate) owners: Owners,
     pub(crate) process: &'a Process,
 }
 
@@ -127,14 +128,14 @@ impl Intake<'_> {
     /// What is meant of `wanted`, the rest from `before`.
     fn chosen(&self, wanted: Attributes, which: Carried, before: Attributes) -> Attributes {
         let keeps = self.settings.owner == OwnerRule::None;
-        let (uid, gid) = (wanted.owner.uid, wanted.owner.gid);
+        let ours = self.owners.ours(wanted.owner);
         let carried = Owner {
-            uid: if which.user && !keeps { self.foreign.user(uid) } else { before.owner.uid },
-            gid: if which.group && !keeps { self.foreign.group(gid) } else { before.owner.gid },
+            uid: if which.user && !keeps { ours.uid } else { before.owner.uid },
+            gid: if which.group && !keeps { ours.gid } else { before.owner.gid },
         };
         Attributes {
             mode: if which.mode { wanted.mode & 0o7777 } else { before.mode },
-            owner: self.fixed.map_or(carried, |fixed| fixed.apply(carried, &self.foreign.system)),
+            owner: self.fixed.map_or(carried, |fixed| fixed.apply(carried, self.owners.system())),
             mtime: if which.mtime { wanted.mtime } else { before.mtime },
         }
     }

@@ -57,16 +57,10 @@ impl<'a> Guest<'a> {
     }
 
     fn failure(&self, path: &RelPath, error: TakeError) -> Failure {
-        match error {
-            TakeError::Stage(error) => {
-                Arc::into_inner(error).map_or_else(|| Failure::Moved(path.clone()), Failure::Stage)
-            }
-            TakeError::Void { .. } => Failure::Moved(path.clone()),
-            TakeError::Broken(broken) => {
-                self.broken.borrow_mut().get_or_insert(broken);
-                Failure::Moved(path.clone())
-            }
+        if let TakeError::Broken(broken) = &error {
+            self.broken.borrow_mut().get_or_insert(Arc::clone(broken));
         }
+        error.failure(path)
     }
 }
 
