@@ -202,6 +202,7 @@ pub mod engine {
         mod stat;
         mod supply;
         pub mod take;
+        pub mod told;
         mod unsent;
     }
     /// The folders of this node, for others.
@@ -231,6 +232,7 @@ pub mod engine {
         mod opening;
         pub mod operand;
         mod pass;
+        mod rehearsal;
         mod removal;
         pub mod run;
         mod sending;

@@ -268,3 +268,116 @@ fn a_root_that_is_back_is_served_again_whoever_still_hangs_on() {
     fs::rename(nodes.at("away"), nodes.at("served")).expect("a root");
     nodes.run(&["pull", "web1::site", "c"]).ends_with(&[0]);
 }
+
+/// What a summary says of a run.
+fn counts(run: &Run) -> Vec<serde_json::Value> {
+    let summary: serde_json::Value = serde_json::from_str(&run.stdout()).expect("one object");
+    let counted = ["files", "created", "updated", "deleted", "held", "bytes_total", "bytes_transferred"];
+    counted.iter().map(|name| summary[name].clone()).collect()
+}
+
+#[test]
+fn a_dry_run_counts_what_the_run_does_there() {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("a/d/file", "0123456789");
+    nodes.write("a/edited", "old");
+    std::os::unix::fs::symlink("edited", nodes.at("a/link")).expect("a link");
+    for (case, verb) in [
+        ("all is new", &["push", "a/", "web1::site"][..]),
+        ("nothing is new", &["push", "a/", "web1::site"]),
+        ("all is new here", &["pull", "web1::site/", "b"]),
+        ("some is new", &["push", "--delete", "a/", "web1::site"]),
+        ("some is new here", &["pull", "--delete", "web1::site/", "b"]),
+        ("between two local roots", &["push", "--delete", "a/", "c"]),
+    ] {
+        if case == "some is new" {
+            fs::remove_file(nodes.at("a/link")).expect("a link");
+            nodes.write("a/edited", "edited");
+            nodes.write("a/new/file", "new");
+        }
+        let dry = nodes.run(&[verb, &["-n", "--json"]].concat()).ends_with(&[0]);
+        let run = nodes.run(&[verb, &["--json"]].concat()).ends_with(&[0]);
+        assert_eq!(counts(&dry), counts(&run), "{case}\n{dry}{run}");
+    }
+}
+
+#[test]
+fn a_dry_run_is_held_where_the_run_is() {
+    let nodes = Nodes::serving(&format!("{SITE}delete = {{ hold-above = 2 }}\n"));
+    for name in ["1", "2", "3", "4", "5"] {
+        nodes.write(&format!("a/{name}"), name);
+    }
+    nodes.run(&["push", "a/", "web1::site"]).ends_with(&[0]);
+    fs::create_dir(nodes.at("empty")).expect("a directory");
+    for (case, removed, verb, exit) in [
+        ("two of five", &["1", "2"][..], &["push", "--delete", "a/", "web1::site"][..], 0),
+        ("more than the peer lets pass", &["3"], &["push", "--delete", "a/", "web1::site"], 25),
+        ("a sync", &[], &["sync", "a", "web1::site"], 25),
+        ("a person said yes", &[], &["push", "--delete", "--yes", "a/", "web1::site"], 0),
+        ("which empties no root", &[], &["push", "--delete", "--yes", "empty/", "web1::site"], 25),
+    ] {
+        for name in removed {
+            fs::remove_file(nodes.at(&format!("a/{name}"))).expect("a file");
+        }
+        if case == "a sync" {
+            nodes.run(&["pull", "web1::site/", "a"]).ends_with(&[0]);
+            nodes.run(&["sync", "a", "web1::site"]).ends_with(&[0]);
+            fs::remove_file(nodes.at("a/3")).expect("a file");
+        }
+        let dry = nodes.run(&[verb, &["-n"]].concat()).ends_with(&[exit]);
+        let run = nodes.run(verb).ends_with(&[exit]);
+        if exit == 25 {
+            dry.says(&["error[E073]", "Nothing was deleted"]);
+            run.says(&["error[E073]"]);
+        }
+    }
+}
+
+#[test]
+fn what_the_peer_cannot_read_is_told_and_nothing_counts_as_absent() {
+    let nodes = Nodes::serving(SITE);
+    let deep = ["d"; 300].join("/");
+    nodes.write("served/fine", "fine");
+    fs::create_dir_all(nodes.at("served").join(&deep)).expect("deeper than a path may be");
+    nodes.write("b/only here", "here");
+    nodes.write("c/only here", "here");
+    for verb in [&["pull", "--delete", "web1::site/", "b"][..], &["sync", "c", "web1::site"]] {
+        let run = nodes.run(verb).ends_with(&[23]).says(&["could not read"]);
+        assert_eq!(
+            nodes.read(&format!("{}/fine", if verb[0] == "sync" { "c" } else { "b" })),
+            "fine",
+            "{run}"
+        );
+    }
+    assert_eq!(nodes.read("b/only here"), "here");
+}
+
+#[test]
+fn set_id_bits_that_are_left_out_are_told_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let nodes = Nodes::serving(SITE);
+    for name in ["one", "two"] {
+        nodes.write(&format!("a/{name}"), name);
+        let mode = fs::Permissions::from_mode(0o6755);
+        fs::set_permissions(nodes.at(&format!("a/{name}")), mode).expect("a mode");
+    }
+    nodes.write("c/three", "3");
+    fs::set_permissions(nodes.at("c/three"), fs::Permissions::from_mode(0o4755)).expect("a mode");
+    let pushed = nodes.run(&["push", "a/", "web1::site"]).ends_with(&[0]);
+    let told =
+        "the set-id bits of one and 1 more were left out: the peer takes them only with trust = \"root\"";
+    assert_eq!(pushed.stderr().matches("set-id").count(), 1, "{pushed}");
+    pushed.says(&[told]);
+    for name in ["one", "two"] {
+        let mode = fs::Permissions::from_mode(0o6755);
+        fs::set_permissions(nodes.at(&format!("served/{name}")), mode).expect("a mode");
+    }
+    for verb in [&["pull", "web1::site/", "b"][..], &["sync", "d", "web1::site"]] {
+        fs::create_dir_all(nodes.at("d")).expect("a root");
+        let run = nodes.run(verb).ends_with(&[0]);
+        assert_eq!(run.stderr().matches("set-id").count(), 1, "{run}");
+        run.says(&["of one and 1 more were left out: no peer is trusted with them here"]);
+    }
+    let synced = nodes.run(&["sync", "c", "web1::site"]).ends_with(&[0]);
+    synced.says(&["the set-id bits of three were left out: the peer takes them only with trust"]);
+}

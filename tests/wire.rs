@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use csync::transport::codec::message::{decode, encode};
 use csync::transport::frame::{FRAME_BYTES_MAX, Header, Type};
-use csync::transport::message::{Fetch, Message, Outcome, Page};
+use csync::transport::message::{Bound, Fetch, Guard, Message, Opened, Outcome, Page, Unread};
 use csync::transport::weight;
 use fastrand::Rng;
 
@@ -156,7 +156,7 @@ fn a_field_that_may_be_missing_may_be_missing() {
 
 #[test]
 fn a_folder_that_gives_its_own_owners_says_so_and_an_older_peer_is_taken_at_its_silence() {
-    let told = Message::Opened(csync::transport::message::Opened {
+    let told = Message::Opened(Opened {
         replica: csync::model::version::ReplicaId([7; 16]),
         seq: 1,
         entries: 2,
@@ -164,7 +164,22 @@ fn a_folder_that_gives_its_own_owners_says_so_and_an_older_peer_is_taken_at_its_
         root: csync::model::metadata::Attributes::default(),
         trusted: true,
         owners: false,
+        guard: None,
+        unread: None,
     });
     let (kind, body) = encode(&told);
     assert_eq!(decode(kind, &body), Ok(told));
+}
+
+#[test]
+fn a_folder_tells_its_guard_and_what_it_cannot_read() {
+    let mut rng = Rng::with_seed(9);
+    let Message::Opened(plain) = sample::random(&mut rng, 7) else { panic!("another message") };
+    let first = csync::model::path::RelPath::new(b"a/b").unwrap();
+    for bound in [Bound::Formula, Bound::Count(u64::MAX), Bound::Percent(25)] {
+        let (guard, unread) = (Guard { bound, recent: 3 }, Unread { count: 2, first: first.clone() });
+        let told = Message::Opened(Opened { guard: Some(guard), unread: Some(unread), ..plain.clone() });
+        let (kind, body) = encode(&told);
+        assert_eq!(decode(kind, &body), Ok(told));
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::failure::{Exit, Failure, Number};
 use crate::cli::render::Screen;
 use crate::engine::options::Telling;
-use crate::engine::report::{Held, Report, Tally};
+use crate::engine::report::{Held, LeftOut, Report, Tally};
 use crate::model::path::escape;
 
 /// The version of every JSON object that csync prints.
@@ -71,6 +71,8 @@ fn warnings(report: &Report) -> Vec<String> {
     if !report.skipped.is_empty() && report.troubles.partial {
         lines.push(format!("warning: {} could not be treated (exit 23)", paths(report.skipped.len())));
     }
+    lines.extend(left_out(&report.untaken, "no peer is trusted with them here; chmod sets them by hand"));
+    lines.extend(left_out(&report.unsent, "the peer takes them only with trust = \"root\" in its folder"));
     if report.troubles.vanished {
         lines.push("warning: some source entries vanished while they were read".to_owned());
     }
@@ -81,6 +83,16 @@ fn warnings(report: &Report) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Returns the line about set-id bits that were left out, and why.
+fn left_out(files: &LeftOut, why: &str) -> Option<String> {
+    let first = files.first.as_ref()?;
+    let more = match files.count.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more)),
+    };
+    Some(format!("warning: the set-id bits of {first}{more} were left out: {why}"))
 }
 
 fn paths(count: usize) -> String {
@@ -144,6 +156,7 @@ pub fn json(report: &Report) -> Value {
         "held": report.held.map_or(0, |held| held.deletes),
         "skipped": skipped,
         "bytes_total": report.bytes_total,
+        "bytes_transferred": report.bytes_transferred,
         "bytes_sent": report.bytes_sent,
         "bytes_received": report.bytes_received,
         "seconds": report.seconds,
@@ -292,6 +305,7 @@ mod tests {
                 "bytes_received",
                 "bytes_sent",
                 "bytes_total",
+                "bytes_transferred",
                 "conflicts",
                 "created",
                 "deleted",

@@ -15,7 +15,7 @@ use crate::daemon::status::{FolderStatus, PeerStatus, State, Status};
 use crate::disk::socket::group_id;
 use crate::engine::serve::session::{Grant, Opener};
 use crate::model::key::PublicKey;
-use crate::model::path::escape;
+use crate::model::path::{RelPath, escape};
 use crate::transport::link::Link;
 use crate::transport::message::{Code, FolderInfo, Open, Refuse, Right};
 use crate::transport::quic::Doorman;
@@ -215,5 +215,10 @@ impl Opener for Visitor<'_> {
             Err(refuse) => line.with("why", &refuse.text),
         });
         granted
+    }
+
+    fn notice(&self, folder: &str, what: &'static str, first: &RelPath, count: u64) {
+        let line = self.node.about(Level::Warning, what, self.caller);
+        self.node.log.line(line.with("folder", folder).with("path", first).with("paths", count));
     }
 }

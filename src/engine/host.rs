@@ -24,7 +24,7 @@ use crate::engine::standing::{is_empty, standing};
 use crate::engine::start::{random, start};
 use crate::engine::state::{database_path, sparing_state};
 use crate::model::key::PublicKey;
-use crate::plan::guard::{Limit, Recent, Toll, allows, empties_root};
+use crate::plan::guard::{Limit, Recent, Toll, admits};
 use crate::rules::owner::{OwnerArgs, OwnerMap};
 use crate::rules::scope::Scope;
 use crate::store::meta;
@@ -218,12 +218,17 @@ impl Host {
         creates: u64,
         approved: bool,
     ) -> bool {
-        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
-        let past = deleted.get_mut(&guest).map_or(0, |recent| recent.count(clock::now()));
+        let past = self.recent(guest);
         let of = replica.index().live_count().saturating_add(past);
         let toll = Toll { deletes: deletes.saturating_add(past), of, creates };
-        let limit = if approved { Limit::Approved } else { self.settings.hold_above };
-        !empties_root(toll) && allows(toll, limit)
+        admits(toll, if approved { Limit::Approved } else { self.settings.hold_above })
+    }
+
+    /// Returns how many deletions of `guest` still count.
+    #[must_use]
+    pub fn recent(&self, guest: PublicKey) -> u64 {
+        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        deleted.get_mut(&guest).map_or(0, |recent| recent.count(clock::now()))
     }
 
     /// Counts what `guest` has deleted.

@@ -76,6 +76,23 @@ pub struct Troubles {
     pub differs: bool,
 }
 
+/// What was left out of entries that were taken otherwise.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LeftOut {
+    /// One of them.
+    pub first: Option<RelPath>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl LeftOut {
+    /// Counts one more.
+    pub fn add(&mut self, path: &RelPath) {
+        self.first.get_or_insert_with(|| path.clone());
+        self.count += 1;
+    }
+}
+
 /// What a run did. Counters of entries; sizes in bytes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Report {
@@ -99,6 +116,10 @@ pub struct Report {
     pub held: Option<Held>,
     /// Paths left out, and why.
     pub skipped: Vec<Skipped>,
+    /// Files whose set-id bits were not taken here.
+    pub untaken: LeftOut,
+    /// Files whose set-id bits the peer does not take.
+    pub unsent: LeftOut,
     /// Sum of the sizes of the regular files seen.
     pub bytes_total: u64,
     /// Sum of the sizes of the files whose content was written.

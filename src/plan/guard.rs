@@ -40,6 +40,12 @@ pub fn allows(toll: Toll, limit: Limit) -> bool {
         || (toll.deletes <= bound(toll, limit) && !empties_root(toll))
 }
 
+/// Whether a guest's deletions may be carried out: as [`allows`], but an emptied root is held whatever a person said.
+#[must_use]
+pub fn admits(toll: Toll, limit: Limit) -> bool {
+    !empties_root(toll) && allows(toll, limit)
+}
+
 /// Whether nothing would be left of a root that has something now.
 #[must_use]
 pub fn empties_root(toll: Toll) -> bool {

@@ -187,6 +187,39 @@ pub struct Opened {
     pub trusted: bool,
     /// Whether entries get the owners that they are given; else the folder has a rule of its own.
     pub owners: bool,
+    /// How the delete guard of the folder judges the asker, if it says so.
+    pub guard: Option<Guard>,
+    /// What of the folder its owner cannot read, so that the rows say nothing of it.
+    pub unread: Option<Unread>,
+}
+
+/// How the delete guard of a folder judges a guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Guard {
+    /// How many deletions pass without a person's word.
+    pub bound: Bound,
+    /// How many the guest has had lately, which count too.
+    pub recent: u64,
+}
+
+/// How many deletions a guard lets pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// Its formula says.
+    Formula,
+    /// This many.
+    Count(u64),
+    /// This share of the entries, in percent.
+    Percent(u8),
+}
+
+/// What cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// How many paths.
+    pub count: u64,
+    /// The first of them; of a directory also all that is in it.
+    pub first: RelPath,
 }
 
 /// The answer to [`Message::Settle`].

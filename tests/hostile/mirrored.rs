@@ -266,6 +266,8 @@ fn script(rows: Vec<Listed>, give: fn(&Message) -> Vec<Vec<u8>>) -> Script {
         root: attributes(),
         trusted: false,
         owners: true,
+        guard: None,
+        unread: None,
     };
     Script {
         welcome: framed(&Message::Welcome(welcome)),

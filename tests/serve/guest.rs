@@ -96,6 +96,8 @@ impl Opener for Folders {
             by: "laptop".to_owned(),
         })
     }
+
+    fn notice(&self, _folder: &str, _what: &'static str, _first: &RelPath, _count: u64) {}
 }
 
 struct Everybody;

@@ -38,6 +38,8 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
             root: attributes(rng),
             trusted: rng.bool(),
             owners: true,
+            guard: None,
+            unread: None,
         }),
         8 => Message::Settle,
         9 => Message::Settled(Settled { seq: seq(rng), alone: rng.bool() }),

@@ -134,16 +134,10 @@ impl Far {
         &self.prefix
     }
 
-    /// Whether the peer takes owners, devices and set-id bits from us.
+    /// Returns what the peer said of the folder when it was opened.
     #[must_use]
-    pub fn trusted(&self) -> bool {
-        self.opened.trusted
-    }
-
-    /// Whether entries get the owners that they are given there.
-    #[must_use]
-    pub fn takes_owners(&self) -> bool {
-        self.opened.owners
+    pub fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// Returns whose numbers all `seq` here are.

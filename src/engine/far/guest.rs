@@ -16,7 +16,8 @@ use crate::engine::far::error::FarError;
 use crate::engine::far::folder::{Far, Known};
 use crate::engine::far::send::send;
 use crate::engine::far::supply::FarSupply;
-use crate::engine::far::unsent::{self, tamed};
+use crate::engine::far::told;
+use crate::engine::far::unsent::{self, has_set_id, tamed};
 use crate::engine::item;
 use crate::engine::observe::observe;
 use crate::engine::options::Options;
@@ -83,8 +84,15 @@ pub fn sync(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, FarErr
     let peer = job.side.other().label();
     recover(&me, peer)?;
     let scope = sparing_state(&job.scope, job.state, &[&me.root]);
-    let sight = observe(&me, &watching(options, &scope))?;
+    let mut watching = watching(options, &scope);
+    // What the peer would not take from us is passed over, as where we may not make it ourselves.
+    watching.devices &= job.far.opened().trusted;
+    let sight = observe(&me, &watching)?;
     account(&me, (job.far.replica(), peer), &sight, observer, &mut report)?;
+    if let Some((path, why)) = told::unread(job.far) {
+        report.skipped.push(Skipped { path, why });
+        report.troubles.partial = true;
+    }
     let made_before = report.conflicts.len();
     exchange(&me, peer, job, &scope, observer, &mut report)?;
     for made in &report.conflicts[made_before..] {
@@ -210,6 +218,7 @@ fn receive(me: &Replica, far: &Far, report: &mut Report) -> Result<(), FarError>
         loop {
             let page = far.changed_since(cursor, last.as_ref(), PAGE)?;
             for (path, Known { row, .. }) in page.iter().cloned() {
+                let has_set_id = has_set_id(&row);
                 let mut row = tamed(row);
                 if path.is_root() {
                     continue;
@@ -217,7 +226,6 @@ fn receive(me: &Replica, far: &Far, report: &mut Report) -> Result<(), FarError>
                 if is_refused(&row) {
                     let why = "no peer is trusted with devices and sockets".to_owned();
                     report.skipped.push(Skipped { path, why });
-                    report.troubles.partial = true;
                     continue;
                 }
                 let ours = index.get(&path)?;
@@ -225,6 +233,9 @@ fn receive(me: &Replica, far: &Far, report: &mut Report) -> Result<(), FarError>
                     add_loser(&mut row.losers, loser.clone());
                 }
                 let is_known = ours.is_some_and(|ours| ours.row.vector.covers_all(&row.vector));
+                if has_set_id && !is_known {
+                    report.untaken.add(&path);
+                }
                 if is_known { remote.remove(&path)? } else { remote.put(&path, &row)? }
             }
             match page.last() {

@@ -8,7 +8,8 @@ use crate::engine::cycle::limit;
 use crate::engine::far::error::FarError;
 use crate::engine::far::folder::Far;
 use crate::engine::far::offer::{Files, Seen};
-use crate::engine::far::unsent::{self, Unsent, Way};
+use crate::engine::far::told;
+use crate::engine::far::unsent::{self, Unsent, Way, has_set_id};
 use crate::engine::item;
 use crate::engine::options::Options;
 use crate::engine::replica::Replica;
@@ -115,6 +116,11 @@ impl Sender<'_> {
         self.held = !allows(toll, self.limit);
         if self.held {
             self.hold(toll);
+        } else if self.rehearsal
+            && let Some(held) = told::held(self.far, toll, self.limit != Limit::Formula)
+        {
+            self.held = true;
+            self.report.held.get_or_insert(held);
         }
         Ok(())
     }
@@ -233,6 +239,9 @@ impl Sender<'_> {
         match result {
             StepResult::Done { row, .. } => {
                 self.tell(&one);
+                if has_set_id(&one.record.row) && !has_set_id(&row) {
+                    self.report.unsent.add(&one.path);
+                }
                 self.adopt(&one.path, one.record, row)
             }
             StepResult::Changed { .. } => {

@@ -147,6 +147,11 @@ fn from(far: &Far, path: &RelPath, row: &Row, content: &Content) -> Result<Optio
     Ok(far.places(*digest)?.into_iter().find(|place| place != path))
 }
 
+/// Whether a row is of a file with set-id bits.
+pub(crate) fn has_set_id(row: &Row) -> bool {
+    row.live().is_some_and(|live| !live.content.value.is_dir() && live.mode.value & SET_ID != 0)
+}
+
 /// Returns a row of the peer as it is taken here: without the set-id bits of what is no directory, which no peer is
 /// trusted with.
 pub(crate) fn tamed(mut row: Row) -> Row {

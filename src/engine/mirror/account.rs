@@ -63,6 +63,11 @@ impl Account {
         self.report().skipped.push(Skipped { path: path.clone(), why: why.to_string() });
     }
 
+    /// Notes a file that loses its set-id bits.
+    pub(crate) fn leave_out(&self, path: &RelPath) {
+        self.report().untaken.add(path);
+    }
+
     /// Notes a path that could not be treated.
     pub(crate) fn problem(&self, path: &RelPath, why: impl Display) {
         self.skip(path, why);
@@ -78,6 +83,12 @@ impl Account {
             self.source_failed.store(true, Ordering::Relaxed);
             self.problem(path, error);
         }
+    }
+
+    /// Notes that a part of the source is unknown.
+    pub(crate) fn unread(&self, path: &RelPath, why: impl Display) {
+        self.source_failed.store(true, Ordering::Relaxed);
+        self.problem(path, why);
     }
 
     /// Notes a failure at the destination. Where it has no room or cannot be written, the run ends.

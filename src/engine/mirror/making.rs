@@ -11,6 +11,7 @@ use crate::engine::mirror::courier::{Counts, Courier, Made};
 use crate::engine::mirror::directory::Directory;
 use crate::engine::mirror::hand::{Hand, Means};
 use crate::engine::mirror::pass::{Frame, Pass};
+use crate::engine::mirror::rehearsal;
 use crate::engine::mirror::setting::mend;
 use crate::engine::report::Item;
 use crate::engine::selection;
@@ -66,7 +67,7 @@ impl Pass<'_> {
         }
         self.creates += u64::from(action == Action::Create);
         if self.site.hand.is_none() {
-            return;
+            return rehearsal::directory(&self.site.account, action);
         }
         match self.directory(&path, &wanted, there.as_ref(), action, parent) {
             Ok(dir) => self.stack[at].dir = Some(Arc::new(dir)),

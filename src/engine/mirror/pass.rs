@@ -13,6 +13,7 @@ use crate::engine::mirror::account::count;
 use crate::engine::mirror::directory::{Directory, release};
 use crate::engine::mirror::job::Job;
 use crate::engine::mirror::operand::Source;
+use crate::engine::mirror::rehearsal;
 use crate::engine::mirror::removal::{Flip, MOUNTED, Removal, may_go, toll_below, toll_of};
 use crate::engine::mirror::setting::{Setting, mend};
 use crate::engine::mirror::site::Site;
@@ -199,6 +200,9 @@ impl Pass<'_> {
             self.refused = Some(entry.path);
             return;
         }
+        if self.setting.cuts(&entry.stat) {
+            self.site.account.leave_out(&entry.path);
+        }
         let wanted = self.setting.wanted(&entry.stat);
         if entry.stat.kind == Kind::Dir {
             let frame = self.frame(entry.path, wanted, there, entry.dir);
@@ -317,7 +321,7 @@ impl Pass<'_> {
 
     fn hand_over(&mut self, job: Job) {
         if self.site.hand.is_none() {
-            return;
+            return rehearsal::job(&self.site.account, &job);
         }
         // The threads live as long as the pass.
         if let Err(unsent) = self.jobs.send(job) {

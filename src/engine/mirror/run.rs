@@ -7,6 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
 use crate::disk::clock;
+use crate::engine::far::told;
 use crate::engine::mirror::courier::{Courier, attended};
 use crate::engine::mirror::error::MirrorError;
 use crate::engine::mirror::opening::Opened;
@@ -19,9 +20,10 @@ use crate::engine::mirror::worker::work;
 use crate::engine::options::Options;
 use crate::engine::report::{Held, Item, Observer, Progress, Report, seconds_between};
 use crate::engine::selection;
+use crate::engine::tree::Tree;
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
-use crate::plan::guard::{Toll, allows, bound, empties_root};
+use crate::plan::guard::{Limit, Toll, allows, bound, empties_root};
 use crate::rules::scope::Scope;
 
 /// Threads that copy.
@@ -107,8 +109,9 @@ fn carry(
         setting.told_by_peer();
     }
     let (sources, destination) = resolve(sources, dest)?;
+    let is_push = matches!(destination.place, Place::There(_));
     if let Place::There(placed) = &destination.place {
-        setting.made_by_peer(placed.far.trusted(), placed.far.takes_owners());
+        setting.made_by_peer(placed.far.opened().trusted, placed.far.opened().owners);
     }
     let options = &setting.options;
     let rules = rules(options, &sources, &destination)?;
@@ -125,6 +128,7 @@ fn carry(
     };
     let Opened { site, before, holds } = Opened::new(&destination, &setting)?;
     missing_of(&site, &sources, only.as_deref());
+    unread_of(&site, &sources);
     transfer(&site, &setting, &sources, rules, only, before, observer);
     site.flush_names();
     let ended = ended(&site);
@@ -134,6 +138,10 @@ fn carry(
     }
     ended?;
     if let Some(far) = far {
+        if is_push {
+            // It is the peer that does not take them.
+            std::mem::swap(&mut report.untaken, &mut report.unsent);
+        }
         let traffic = far.traffic();
         (report.bytes_sent, report.bytes_received) = (traffic.sent, traffic.received);
     }
@@ -177,6 +185,51 @@ fn missing_of(site: &Site, sources: &[Source], only: Option<&BTreeSet<RelPath>>)
             site.account.problem(path, "is listed, and missing in the source");
         }
     }
+}
+
+/// Notes what of a source a peer cannot read: what is there is not known, so nothing may be taken for absent.
+fn unread_of(site: &Site, sources: &[Source]) {
+    for source in sources {
+        if let Tree::Far(placed) = &source.root
+            && let Some((path, why)) = told::unread(&placed.far)
+        {
+            site.account.unread(&path, why);
+        }
+    }
+}
+
+/// Whether the deletions of a run may be carried out, as far as this side says; if not, it is told why. In a dry run
+/// the guard of a peer is asked beforehand.
+fn may_delete(site: &Site, setting: &Setting, toll: Toll, observer: &mut dyn Observer) -> bool {
+    if site.account.source_failed() || site.account.is_full() {
+        if toll.deletes > 0 {
+            observer.warning("the source could not be read whole or the disk is full: nothing was deleted");
+        }
+        return false;
+    }
+    let held = Held {
+        deletes: toll.deletes,
+        of: toll.of,
+        limit: bound(toll, setting.limit),
+        empties: empties_root(toll),
+    };
+    let there = match &site.dest {
+        Some(Tree::Far(placed)) => told::held(&placed.far, toll, setting.limit != Limit::Formula),
+        Some(Tree::Disk(_)) | None => None,
+    };
+    if !allows(toll, setting.limit) {
+        site.account.report().held = Some(held);
+        return false;
+    }
+    match site.courier() {
+        Some(courier) => courier.deletes(there.unwrap_or(held)),
+        None if there.is_some() => {
+            site.account.report().held = there;
+            return false;
+        }
+        None => {}
+    }
+    true
 }
 
 /// Runs the pass beside the threads that copy, then the deletions.
@@ -225,26 +278,10 @@ fn transfer(
             (pass.removals, pass.flips, toll)
         })
     });
-    if site.account.source_failed() || site.account.is_full() {
-        if toll.deletes > 0 {
-            observer.warning("the source could not be read whole or the disk is full: nothing was deleted");
-        }
-        return;
-    }
-    let held = Held {
-        deletes: toll.deletes,
-        of: toll.of,
-        limit: bound(toll, setting.limit),
-        empties: empties_root(toll),
-    };
-    if !allows(toll, setting.limit) {
-        site.account.report().held = Some(held);
+    if !may_delete(site, setting, toll, observer) {
         return;
     }
     let Some(dest) = &site.dest else { return };
-    if let Some(courier) = site.courier() {
-        courier.deletes(held);
-    }
     let mut remover = Remover { site, dest, beside: setting.suffix_beside(), observer };
     attended(site.courier(), &site.account, || {
         removals.iter().for_each(|removal| remover.remove(removal));

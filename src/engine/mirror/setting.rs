@@ -14,6 +14,9 @@ use crate::plan::guard::Limit;
 use crate::rules::chmod::Chmod;
 use crate::rules::owner::{OwnerArgs, OwnerMap};
 
+/// The set-id bits of a mode.
+const SET_ID: u32 = 0o6000;
+
 /// The options of a run with all that follows from them and from who runs it.
 pub(crate) struct Setting {
     pub(crate) options: Options,
@@ -108,9 +111,15 @@ impl Setting {
         self.no_special = Some("no peer is trusted with it");
     }
 
+    /// Whether an entry of the source loses its set-id bits on the way.
+    pub(crate) fn cuts(&self, stat: &Stat) -> bool {
+        let has_bits = stat.kind == Kind::File && stat.attributes.mode & SET_ID != 0;
+        has_bits && self.carried.perms && !self.set_id
+    }
+
     /// Returns an entry of the source as it shall be at the destination.
     pub(crate) fn wanted(&self, stat: &Stat) -> Wanted {
-        let cut = if self.set_id || stat.kind == Kind::Dir { 0 } else { 0o6000 };
+        let cut = if self.set_id || stat.kind == Kind::Dir { 0 } else { SET_ID };
         let attributes = Attributes {
             mode: !cut & self.chmod.apply(stat.attributes.mode, stat.kind, self.process.umask),
             owner: self.owners.apply(stat.attributes.owner, &self.names),

@@ -11,6 +11,7 @@ use crate::engine::mirror::directory::release;
 use crate::engine::mirror::fetch::fetch;
 use crate::engine::mirror::hand::{Hand, Means};
 use crate::engine::mirror::job::Job;
+use crate::engine::mirror::rehearsal;
 use crate::engine::mirror::sending::send;
 use crate::engine::mirror::site::{FLUSH_THREADS, Site};
 use crate::engine::tree::Tree;
@@ -64,7 +65,7 @@ pub(crate) fn work(site: &Site, jobs: &Mutex<Receiver<Job>>) {
 /// Does one job at once.
 pub(crate) fn work_alone(site: &Site, job: Job) {
     match &site.hand {
-        None => release(site, job.dir),
+        None => rehearsal::job(&site.account, &job),
         Some(Hand::There(courier)) => send(site, courier, job),
         Some(Hand::Here(means)) => {
             let mut batch = Batch::default();

@@ -15,7 +15,7 @@ use crate::engine::planned::Planned;
 use crate::engine::prepare::{Failure, Ready, Supply};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Report, Silent};
-use crate::engine::serve::intake::{Intake, Moment, missing};
+use crate::engine::serve::intake::{Intake, Moment, SET_ID, missing};
 use crate::engine::serve::visit::Visit;
 use crate::engine::tools::Tools;
 use crate::model::entry::Content;
@@ -395,6 +395,9 @@ impl<'a> Batch<'a> {
         self.results[at] = Some(match (outcome, planned.settled) {
             (Ok(()), Some(settled)) => {
                 self.count(&settled, planned.record.as_ref());
+                if leaves_out(&self.change.steps[at].act, &settled.row) {
+                    self.visit.doings().left_out.add(&settled.path);
+                }
                 StepResult::Done { seq: planned.seq, row: settled.row }
             }
             (Ok(()), None) => StepResult::Changed { now: None },
@@ -422,6 +425,17 @@ impl<'a> Batch<'a> {
                 self.visit.host.deleted(self.visit.guest, 1);
             }
         }
+    }
+}
+
+/// Whether `act` gives set-id bits that `row` does not have.
+fn leaves_out(act: &Act, row: &Row) -> bool {
+    match act {
+        Act::Make { attributes, which, .. } | Act::Dress { attributes, which } => {
+            let bits = if which.mode { attributes.mode & SET_ID } else { 0 };
+            row.live().is_some_and(|live| bits & !live.mode.value != 0)
+        }
+        Act::Remove { .. } => false,
     }
 }
 

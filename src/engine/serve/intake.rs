@@ -16,7 +16,7 @@ use crate::rules::owner::OwnerMap;
 use crate::transport::message::{Act, Carried, Code, Refuse, Step};
 
 /// The set-id bits.
-const SET_ID: u32 = 0o6000;
+pub(crate) const SET_ID: u32 = 0o6000;
 
 /// The rules by which a folder takes in what guests make.
 pub(crate) struct Intake<'a> {

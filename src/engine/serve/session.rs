@@ -10,17 +10,23 @@ use crate::config::settings::OwnerRule;
 use crate::engine::act::Crew;
 use crate::engine::error::EngineError;
 use crate::engine::host::Host;
-use crate::engine::report::{Report, Silent};
+use crate::engine::observe::Sight;
+use crate::engine::replica::Replica;
+use crate::engine::report::{LeftOut, Report, Silent, Skipped};
 use crate::engine::serve::change;
 use crate::engine::serve::error::{ServeError, told};
 use crate::engine::serve::fetch;
 use crate::engine::serve::list;
 use crate::engine::serve::visit::{Visit, takes_changes};
+use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
+use crate::plan::guard::Limit;
 use crate::transport::channel::Channel;
 use crate::transport::error::WireError;
 use crate::transport::link::Link;
-use crate::transport::message::{Code, FolderInfo, Message, Open, Opened, Refuse, Right, Settled, Working};
+use crate::transport::message::{
+    Bound, Code, FolderInfo, Guard, Message, Open, Opened, Refuse, Right, Settled, Unread, Working,
+};
 
 /// Requests of one connection that are answered at once; further ones wait.
 const REQUESTS_MAX: usize = 16;
@@ -48,6 +54,9 @@ pub trait Opener: Send + Sync {
     /// # Errors
     /// Why it gets nothing.
     fn open(&self, link: &Link, open: &Open) -> Result<Grant, Refuse>;
+
+    /// Is told `what` was not as it should be in a folder, at `count` paths of which `first` is one: for the log.
+    fn notice(&self, folder: &str, what: &'static str, first: &RelPath, count: u64);
 }
 
 /// Serves one connection until its peer ends it.
@@ -76,7 +85,7 @@ fn talk(link: &Link, control: &mut Channel, opener: &dyn Opener) -> Result<(), S
             return Err(ServeError::Protocol("a message before a folder was open"));
         };
         return match grant(link, opener, &open) {
-            Ok(grant) => visit(link, control, grant),
+            Ok(grant) => visit(link, control, grant, opener),
             Err(refuse) => turn_away(control, refuse),
         };
     }
@@ -109,19 +118,22 @@ fn grant(link: &Link, opener: &dyn Opener, open: &Open) -> Result<Grant, Refuse>
 }
 
 /// Opens the folder and answers requests until the peer has no more.
-fn visit(link: &Link, control: &mut Channel, grant: Grant) -> Result<(), ServeError> {
+fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) -> Result<(), ServeError> {
     let Grant { host, right, by } = grant;
-    let opened = match patiently(control, || look(&host))? {
+    let opened = match patiently(control, || look(&host, link.peer()))? {
         Ok(opened) => opened,
         Err(error) => {
             turn_away(control, told(&host.name, &error))?;
             return Err(error.into());
         }
     };
+    if let Some(Unread { count, first }) = &opened.unread {
+        opener.notice(&host.name, "not read", first, *count);
+    }
     let visit = Visit::new(host, right, link.peer(), by, opened.seq);
     control.send(&Message::Opened(opened))?;
     let gate = Gate::default();
-    std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         let (visit, gate) = (&visit, &gate);
         let requests = scope.spawn(move || {
             loop {
@@ -146,12 +158,16 @@ fn visit(link: &Link, control: &mut Channel, grant: Grant) -> Result<(), ServeEr
             std::panic::resume_unwind(panic);
         }
         ended
-    })
+    });
+    if let LeftOut { first: Some(first), count } = &visit.doings().left_out {
+        opener.notice(&visit.host.name, "set-id bits left out", first, *count);
+    }
+    ended
 }
 
 /// Brings the index up to date and says what the folder holds.
-fn look(host: &Host) -> Result<Opened, EngineError> {
-    host.observe()?;
+fn look(host: &Host, guest: PublicKey) -> Result<Opened, EngineError> {
+    let sight = host.observe()?;
     let replica = host.replica();
     let failed = |source| EngineError::Root { path: host.root.path().to_owned(), source };
     let root = host.root.stat(&RelPath::root()).map_err(failed)?;
@@ -167,7 +183,34 @@ fn look(host: &Host) -> Result<Opened, EngineError> {
         root: root.ok_or_else(gone)?.attributes,
         trusted: host.settings.trust_root,
         owners: matches!(host.settings.owner, OwnerRule::ByName | OwnerRule::Numeric),
+        guard: Some(Guard { bound: bound(host.settings.hold_above), recent: host.recent(guest) }),
+        unread: unread(&replica, &sight)?,
     })
+}
+
+/// Returns a bound in the words of the wire.
+fn bound(limit: Limit) -> Bound {
+    match limit {
+        Limit::Formula => Bound::Formula,
+        Limit::Count(count) => Bound::Count(count),
+        Limit::Percent(percent) => Bound::Percent(percent),
+        Limit::Approved => Bound::Count(u64::MAX),
+    }
+}
+
+/// Returns what no row tells of, because it could not be read. A file that has a row is told of as it was.
+fn unread(replica: &Replica, sight: &Sight) -> Result<Option<Unread>, EngineError> {
+    let (mut count, mut first) = (0, None);
+    for Skipped { path, .. } in &sight.skipped {
+        let known = replica
+            .record(path)?
+            .is_some_and(|record| record.row.live().is_some_and(|live| !live.content.value.is_dir()));
+        if !known {
+            count += 1;
+            first.get_or_insert_with(|| path.clone());
+        }
+    }
+    Ok(first.map(|first| Unread { count, first }))
 }
 
 /// Answers what comes on the control stream once the folder is open.

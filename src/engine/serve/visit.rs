@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::settings::Mode;
 use crate::engine::host::Host;
+use crate::engine::report::LeftOut;
 use crate::engine::serve::error::ServeError;
 use crate::model::key::PublicKey;
 use crate::transport::message::{Code, Refuse, Right};
@@ -39,6 +40,8 @@ pub(crate) struct Doings {
     pub(crate) deleted: u64,
     /// Entries that it made.
     pub(crate) created: u64,
+    /// Files that it gave set-id bits which are not taken from it.
+    pub(crate) left_out: LeftOut,
     /// The batch whose turn it is.
     turn: u64,
     /// Batches that are being worked on.

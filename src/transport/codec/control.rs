@@ -1,12 +1,13 @@
 //! The messages of the first stream.
 
+use crate::model::path::RelPath;
 use crate::model::version::ReplicaId;
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
-use crate::transport::codec::values::{read_attributes, read_seq, write_attributes};
+use crate::transport::codec::values::{read_attributes, read_path, read_seq, write_attributes, write_path};
 use crate::transport::codec::writer::Writer;
 use crate::transport::message::{
-    Code, FolderInfo, Hello, Open, Opened, Refuse, Right, Settled, Welcome, Working,
+    Bound, Code, FolderInfo, Guard, Hello, Open, Opened, Refuse, Right, Settled, Unread, Welcome, Working,
 };
 
 /// Versions in one [`Hello`].
@@ -110,9 +111,45 @@ pub(crate) fn read_working(reader: &mut Reader<'_>) -> Result<Working, CodecErro
 }
 
 pub(crate) fn write_opened(writer: &mut Writer, opened: &Opened) {
-    writer.array(7).bytes(&opened.replica.0).uint(opened.seq).uint(opened.entries).uint(opened.bytes);
+    writer.array(9).bytes(&opened.replica.0).uint(opened.seq).uint(opened.entries).uint(opened.bytes);
     write_attributes(writer, &opened.root);
     writer.bool(opened.trusted).bool(opened.owners);
+    writer.option(opened.guard.as_ref(), write_guard).option(opened.unread.as_ref(), |writer, unread| {
+        writer.array(2).uint(unread.count);
+        write_path(writer, &unread.first, &RelPath::root());
+    });
+}
+
+fn write_guard(writer: &mut Writer, guard: &Guard) {
+    let (kind, number) = match guard.bound {
+        Bound::Formula => (0_u8, 0),
+        Bound::Count(count) => (1, count),
+        Bound::Percent(percent) => (2, percent.into()),
+    };
+    writer.array(3).uint(kind).uint(number).uint(guard.recent);
+}
+
+fn read_guard(reader: &mut Reader<'_>) -> Result<Guard, CodecError> {
+    let mut fields = reader.fields("a delete guard")?;
+    let kind = fields.need(reader, |reader| reader.u64("the kind of a bound"))?;
+    let number = fields.need(reader, |reader| reader.u64("a bound"))?;
+    let recent = fields.need(reader, |reader| reader.u64("a count of deletions"))?;
+    fields.end(reader)?;
+    let bound = match (kind, u8::try_from(number)) {
+        (0, _) => Bound::Formula,
+        (1, _) => Bound::Count(number),
+        (2, Ok(percent)) => Bound::Percent(percent),
+        _ => return Err(CodecError::Range { what: "a bound", value: number.into() }),
+    };
+    Ok(Guard { bound, recent })
+}
+
+fn read_unread(reader: &mut Reader<'_>) -> Result<Unread, CodecError> {
+    let mut fields = reader.fields("what cannot be read")?;
+    let count = fields.need(reader, |reader| reader.u64("a count of paths"))?;
+    let first = fields.need(reader, |reader| read_path(reader, &RelPath::root()))?;
+    fields.end(reader)?;
+    Ok(Unread { count, first })
 }
 
 pub(crate) fn read_opened(reader: &mut Reader<'_>) -> Result<Opened, CodecError> {
@@ -124,8 +161,10 @@ pub(crate) fn read_opened(reader: &mut Reader<'_>) -> Result<Opened, CodecError>
     let root = fields.need(reader, read_attributes)?;
     let trusted = fields.need(reader, |reader| reader.bool("whether a folder is trusted"))?;
     let owners = fields.may(reader, |reader| reader.bool("whether owners are taken"))?.unwrap_or(true);
+    let guard = fields.may(reader, read_guard)?;
+    let unread = fields.may(reader, read_unread)?;
     fields.end(reader)?;
-    Ok(Opened { replica, seq, entries, bytes, root, trusted, owners })
+    Ok(Opened { replica, seq, entries, bytes, root, trusted, owners, guard, unread })
 }
 
 pub(crate) fn write_settled(writer: &mut Writer, settled: Settled) {

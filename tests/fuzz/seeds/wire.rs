@@ -126,6 +126,8 @@ fn control_messages() -> Vec<Message> {
         root: attributes(),
         trusted: false,
         owners: true,
+        guard: None,
+        unread: None,
     };
     vec![
         Message::Welcome(Welcome { version: 1, agent: "csync 0.1.0".to_owned(), node: "web1".to_owned() }),
