@@ -125,8 +125,12 @@ pub(crate) const CASES: &[Case] = &[
             vec![swapped(&page(vec![sized], Some(9)), &number_item(0x1234_5678_9abc), &number_item(1 << 63))];
         script
     }),
-    Case("M41", "a set-id file", Verb::Pull, &[0, 23], || set_id(0o6755)),
-    Case("M41b", "a device", Verb::Pull, &[0, 23], || {
+    Case("M41", "a set-id file", Verb::Pull, &[0], || set_id(0o6755)),
+    Case("M41b", "a device", Verb::Pull, &[0], || {
+        script(vec![row("null", Content::Device { kind: Kind::CharDevice, rdev: 0x0103 })], nothing)
+    }),
+    Case("M41s", "a set-id file for sync", Verb::Sync, &[0], || set_id(0o6755)),
+    Case("M41t", "a device for sync", Verb::Sync, &[0], || {
         script(vec![row("null", Content::Device { kind: Kind::CharDevice, rdev: 0x0103 })], nothing)
     }),
     Case("M49", "wrong bytes for a digest", Verb::Pull, PARTIAL, || {
@@ -424,6 +428,8 @@ pub(crate) fn play(cases: &[Case]) -> Vec<String> {
             use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
             let mode = fs::metadata(here.join("set-id")).map_or(0, |about| about.permissions().mode());
             faults.extend((mode & 0o6000 != 0).then(|| format!("its mode is {mode:o}")));
+            let told = told.stderr.contains("set-id") || told.stderr.contains("null");
+            faults.extend((!told).then(|| "what was left out is not told".to_owned()));
             let device =
                 fs::symlink_metadata(here.join("null")).is_ok_and(|about| about.file_type().is_char_device());
             faults.extend(device.then(|| "the device was made".to_owned()));
