@@ -152,6 +152,7 @@ pub mod transport {
 pub mod engine {
     pub mod access;
     pub mod act;
+    mod aside;
     pub mod bond;
     pub mod cycle;
     pub mod error;

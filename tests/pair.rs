@@ -229,7 +229,8 @@ fn policies_copy_manual_and_prefer() {
     let report = pair.try_sync(|options| options.conflict = Policy::Manual).unwrap();
     assert_eq!(report.conflicts.len(), 0, "a conflict is told once");
     conflict(&pair, "prefer");
-    pair.try_sync(|options| options.conflict = Policy::Prefer(Side::Two)).unwrap();
+    let report = pair.try_sync(|options| options.conflict = Policy::Prefer(Side::Two)).unwrap();
+    assert_eq!((report.conflicts.len(), report.conflicts_open), (0, 0), "what is settled is not open");
     assert_eq!(pair.read("a/prefer"), "the other side");
     assert_eq!(pair.read("a/manual"), "the other side");
     pair.converge();

@@ -28,19 +28,24 @@ impl Nodes {
     /// Makes the keys, and starts `csyncd` on `web1` with `folders` in its config; `@` there is the sandbox.
     fn serving(folders: &str) -> Self {
         let mut nodes = Self::unserved();
-        nodes.configure("web1", "127.0.0.1:1", folders);
-        let mut command = nodes.sandbox.command(CSYNCD);
+        nodes.serve(folders);
+        nodes
+    }
+
+    /// Starts `csyncd`, and tells the others where it is.
+    fn serve(&mut self, folders: &str) {
+        self.configure("web1", "127.0.0.1:1", folders);
+        let mut command = self.sandbox.command(CSYNCD);
         command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
-        nodes.of(&mut command, "web1");
+        self.of(&mut command, "web1");
         let mut server = command.spawn().expect("csyncd starts");
         let mut line = String::new();
         BufReader::new(server.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-        nodes.server = Some(server);
+        self.server = Some(server);
         let address = line.trim().strip_prefix("csyncd web1 ready on ").unwrap_or_else(|| panic!("{line}"));
         for node in ["admin", "stranger"] {
-            nodes.configure(node, address, "");
+            self.configure(node, address, "");
         }
-        nodes
     }
 
     /// Makes the keys and the roots.
@@ -380,4 +385,103 @@ fn set_id_bits_that_are_left_out_are_told_once() {
     }
     let synced = nodes.run(&["sync", "c", "web1::site"]).ends_with(&[0]);
     synced.says(&["the set-id bits of three were left out: the peer takes them only with trust"]);
+}
+
+/// The conflicts that are open, as the list has them.
+fn open_conflicts(nodes: &Nodes) -> Vec<String> {
+    let listed = nodes.run(&["conflicts", "--json"]).ends_with(&[0]).stdout();
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("one object");
+    let conflicts = listed["conflicts"].as_array().expect("a list");
+    conflicts.iter().map(|one| one["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// Both sides have edited `file` and replaced `link`, and neither took the other's.
+fn in_conflict(policy: &str) -> Nodes {
+    let nodes = Nodes::serving(SITE);
+    nodes.write("a/file", "base");
+    std::os::unix::fs::symlink("base", nodes.at("a/link")).expect("a link");
+    nodes.run(&["sync", "a", "web1::site"]).ends_with(&[0]);
+    for (root, text) in [("a", "this side\n"), ("served", "the other side\n")] {
+        nodes.write(&format!("{root}/file"), text);
+        fs::remove_file(nodes.at(&format!("{root}/link"))).expect("a link");
+        std::os::unix::fs::symlink(text.trim(), nodes.at(&format!("{root}/link"))).expect("a link");
+    }
+    let exit = if policy == "manual" { 40 } else { 0 };
+    nodes.run(&["sync", "a", "web1::site", "--conflict", policy]).ends_with(&[exit]);
+    nodes
+}
+
+#[test]
+fn a_conflict_with_a_peer_is_settled_here_and_the_next_run_carries_it_there() {
+    for (how, ours, beside) in [
+        (&["--take", "2"][..], "the other side\n", None),
+        (&["--local"], "this side\n", None),
+        (&["--both"], "this side\n", Some("the other side\n")),
+    ] {
+        let mut nodes = in_conflict("manual");
+        assert_eq!(
+            (nodes.read("a/file"), nodes.read("served/file")),
+            ("this side\n".into(), "the other side\n".into())
+        );
+        assert_eq!(open_conflicts(&nodes).len(), 2, "{how:?}");
+        nodes.run(&["sync", "a", "web1::site", "--conflict", "manual"]).ends_with(&[0]);
+        let server = nodes.server.take();
+        if let Some(mut server) = server {
+            // The peer is not needed to decide.
+            server.kill().and_then(|()| server.wait()).expect("it ends");
+        }
+        let diff = nodes.run(&["resolve", "a/file", "--diff"]).ends_with(&[0]).stdout();
+        assert!(diff.contains("-this side\n") && diff.contains("+the other side\n"), "{how:?}: {diff}");
+        for path in ["a/file", "a/link"] {
+            nodes.run(&[&["resolve", path], how].concat()).ends_with(&[0]);
+        }
+        assert_eq!(nodes.read("a/file"), ours, "{how:?}");
+        nodes.serve(SITE);
+        nodes.run(&["sync", "a", "web1::site"]).ends_with(&[0]);
+        assert_eq!(nodes.read("served/file"), ours, "{how:?}");
+        assert_eq!(fs::read_link(nodes.at("a/link")).ok(), fs::read_link(nodes.at("served/link")).ok());
+        assert_eq!(fs::read_link(nodes.at("a/link")).expect("a link"), PathBuf::from(ours.trim()), "{how:?}");
+        let copies = fs::read_dir(nodes.at("served")).expect("a root").flatten();
+        let copies: Vec<_> =
+            copies.filter(|one| one.file_name().to_string_lossy().starts_with("file.")).collect();
+        let copy = copies.first().map(|copy| fs::read_to_string(copy.path()).expect("a file"));
+        assert_eq!(copy.as_deref(), beside, "{how:?}");
+        let again = nodes.run(&["sync", "-i", "a", "web1::site"]).ends_with(&[0]);
+        assert_eq!(again.stdout(), "", "{how:?}: both sides agree");
+        assert_eq!(open_conflicts(&nodes), Vec::<String>::new(), "{how:?}");
+        let versions = nodes.run(&["versions", "a/file"]).ends_with(&[0]).stdout();
+        assert!(!versions.is_empty(), "{how:?}: the loser stays");
+    }
+}
+
+#[test]
+fn a_side_that_is_preferred_leaves_no_conflict_open() {
+    for (policy, stays) in [("prefer:1", "this side\n"), ("prefer:2", "the other side\n")] {
+        let nodes = in_conflict(policy);
+        assert_eq!(
+            (nodes.read("a/file"), nodes.read("served/file")),
+            (stays.into(), stays.into()),
+            "{policy}"
+        );
+        assert_eq!(open_conflicts(&nodes), Vec::<String>::new(), "{policy}");
+        assert!(
+            nodes.run(&["versions", "a/file"]).stdout().contains("overwritten"),
+            "{policy}: the loser is kept"
+        );
+        let nodes = in_conflict("manual");
+        nodes.run(&["sync", "a", "web1::site", "--conflict", policy]).ends_with(&[0]);
+        assert_eq!(open_conflicts(&nodes), Vec::<String>::new(), "{policy} after manual");
+    }
+}
+
+#[test]
+fn a_side_that_is_edited_again_makes_the_conflict_another_one() {
+    let nodes = in_conflict("manual");
+    let before = open_conflicts(&nodes);
+    nodes.write("served/file", "the other side, once more\n");
+    nodes.run(&["sync", "a", "web1::site", "--conflict", "manual"]).ends_with(&[40]);
+    let after = open_conflicts(&nodes);
+    assert!(after.len() == 2 && after != before, "{before:?} {after:?}");
+    nodes.run(&["resolve", "a/file", "--take", "2"]).ends_with(&[0]);
+    assert_eq!(nodes.read("a/file"), "the other side, once more\n");
 }

@@ -40,11 +40,11 @@ struct Done {
 
 /// Those who work on one root: stage, apply, record, tell.
 pub struct Crew<'a> {
-    me: &'a Replica,
+    pub(crate) me: &'a Replica,
     /// Whose changes these are, for people.
     pub by: &'a str,
-    supply: &'a dyn Supply,
-    tools: Option<Tools>,
+    pub(crate) supply: &'a dyn Supply,
+    pub(crate) tools: Option<Tools>,
     /// What becomes of a content that is replaced or deleted.
     pub fate: Fate,
     /// Told of each step.
@@ -310,15 +310,21 @@ impl<'a> Crew<'a> {
             }
             let Some(tools) = &self.tools else { continue };
             let found = self.supply.lost(&tools.stage, path, &loser);
-            let kept =
-                found.and_then(|staged| Ok(staged.map(|staged| tools.apply.keep(staged)).transpose()?));
-            match kept {
-                Ok(Some(kept)) => note::version(me, by, path, &kept, &loser.content, &settled.row)?,
-                Ok(None) => {}
-                Err(error) => self.fail(path, &error),
+            if let Some(kept) = self.kept(path, found) {
+                note::version(me, by, path, &kept, &loser.content, &settled.row)?;
             }
         }
         Ok(())
+    }
+
+    /// Moves what was found into the version store, or tells why it was not.
+    pub(crate) fn kept(&mut self, path: &RelPath, found: Result<Option<Staged>, Failure>) -> Option<KeptAt> {
+        let tools = self.tools.as_ref()?;
+        let kept = found.and_then(|staged| Ok(staged.map(|staged| tools.apply.keep(staged)).transpose()?));
+        kept.unwrap_or_else(|error| {
+            self.fail(path, &error);
+            None
+        })
     }
 
     fn tell(&mut self, settled: &Settled, step: &Planned) {

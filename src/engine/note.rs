@@ -129,11 +129,21 @@ pub fn undecided(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let ours = me.record(path)?;
+    let losers = ours.as_ref().map_or(&[][..], |ours| &ours.row.losers);
     let (Some(ours), Some(theirs)) = (ours.as_ref().and_then(|ours| ours.row.live()), theirs.live()) else {
         return Ok(());
     };
     let id = conflict_id(path, &ours.content, &theirs.content);
-    if Conflicts::of(&me.db).at(path)?.iter().any(|conflict| conflict.id == id) {
+    let table = Conflicts::of(&me.db);
+    let known = table.at(path)?;
+    // What one side had before it was edited again is no side any more.
+    let is_past = |conflict: &&Conflict| {
+        !conflict.resolved
+            && conflict.id != id
+            && !losers.iter().any(|one| one.dot == conflict.loser.entry.dot)
+    };
+    known.iter().filter(is_past).try_for_each(|conflict| table.close(conflict.id).map(drop))?;
+    if known.iter().any(|conflict| conflict.id == id) {
         return Ok(());
     }
     add(me, by, path, as_entry(ours), as_entry(theirs), false, report)
@@ -187,11 +197,17 @@ fn as_entry(live: &Live) -> Loser {
     }
 }
 
-/// Under the policy `copy`, gives each loser a path of its own beside the winner; elsewhere changes nothing.
+/// Takes from the open conflicts what the policy has settled for good: under `copy` each loser gets a path of its own
+/// beside the winner; under `prefer` it is a version and nothing else. Elsewhere changes nothing.
 ///
-/// The name is made of the loser's digest, so that all replicas make the same file (R22).
+/// The name of a copy is made of the loser's digest, so that all replicas make the same file (R22).
 #[must_use]
-pub fn place_copies(me: &Replica, decider: Decider, settled: Vec<Settled>, next: u64) -> Vec<Settled> {
+pub fn place_losers(me: &Replica, decider: Decider, mut settled: Vec<Settled>, next: u64) -> Vec<Settled> {
+    if matches!(decider.policy, Policy::Prefer(_)) {
+        for Settled { row, lost, .. } in &mut settled {
+            row.losers.retain(|loser| lost.as_ref().is_none_or(|lost| lost.dot != loser.dot));
+        }
+    }
     if decider.policy != Policy::Copy {
         return settled;
     }

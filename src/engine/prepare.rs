@@ -100,6 +100,22 @@ pub trait Supply {
     /// # Errors
     /// It cannot be had or staged.
     fn lost(&self, stage: &Stage, path: &RelPath, lost: &Loser) -> Result<Option<Staged>, Failure>;
+
+    /// Whether the other side may be out of reach when no run is going on.
+    fn is_away(&self) -> bool {
+        false
+    }
+}
+
+/// Returns one content, staged, dressed and flushed.
+///
+/// # Errors
+/// It cannot be had or staged.
+pub fn fetched(supply: &dyn Supply, stage: &Stage, ours: &Root, want: &Want<'_>) -> Result<Staged, Failure> {
+    let absent = || Failure::Unsupplied(want.path.clone());
+    let staged = supply.stage(stage, ours, std::slice::from_ref(want)).pop().ok_or_else(absent)??;
+    dress(&staged, &want.attributes)?;
+    Ok(flush_all(vec![staged], 1).pop().ok_or_else(absent)??)
 }
 
 /// Returns what each step of `planned` needs, in their order, staged and flushed.

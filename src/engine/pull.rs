@@ -187,7 +187,8 @@ impl Pull<'_> {
                 return self.flush_if_full();
             }
             Decision::Undecided => {
-                return note::undecided(self.me, self.crew.by, path, theirs, self.crew.report);
+                note::undecided(self.me, self.crew.by, path, theirs, self.crew.report)?;
+                return theirs.live().map_or(Ok(()), |theirs| self.crew.keep_theirs(path, theirs));
             }
             Decision::Settle(settled) => settled,
         };
@@ -305,7 +306,7 @@ impl Pull<'_> {
 
     /// Adds the steps that settle the peer's row of `cause` to the batch.
     fn plan(&mut self, cause: &RelPath, settled: Vec<Settled>) -> Result<(), EngineError> {
-        let settled = note::place_copies(self.me, self.decider, settled, self.me.seq() + 1 + self.numbered);
+        let settled = note::place_losers(self.me, self.decider, settled, self.me.seq() + 1 + self.numbered);
         let last = settled.len() - 1;
         for (at, one) in settled.into_iter().enumerate() {
             let record = self.me.record(&one.path)?;

@@ -214,8 +214,12 @@ fn place(one: &Replica) -> Result<Place, RestoreError> {
     Ok(Place::new(&one.root, private, one.batch.clone()))
 }
 
-/// Where a content is to be had: live on one of the sides, or in one of the version stores.
+/// Where a content is to be had: live on one of the sides, or in one of the version stores. What has no bytes is made
+/// of what is known of it.
 fn find(sides: &[Replica], path: &RelPath, wanted: &Loser) -> Result<(Arc<Root>, RelPath), RestoreError> {
+    if let (Some(one), false) = (sides.first(), matches!(wanted.content, Content::File { .. })) {
+        return Ok((Arc::clone(&one.root), path.clone()));
+    }
     for side in sides {
         let record = side.record(path).map_err(EngineError::from)?;
         if record.is_some_and(|r| r.row.live().is_some_and(|live| live.content.value == wanted.content)) {
@@ -226,12 +230,7 @@ fn find(sides: &[Replica], path: &RelPath, wanted: &Loser) -> Result<(Arc<Root>,
         let Some(private) = &side.private else { continue };
         let kept = Kept::new(Arc::clone(private));
         let catalogue = Versions::of(&side.db);
-        let versions = match &wanted.content {
-            Content::File { digest, .. } => catalogue.with_digest(*digest),
-            Content::Dir | Content::Symlink(_) | Content::Fifo | Content::Socket | Content::Device { .. } => {
-                catalogue.at(path, "")
-            }
-        };
+        let versions = catalogue.with_digest(wanted.content.digest());
         for version in versions.map_err(EngineError::from)? {
             if version.kind == wanted.content.kind()
                 && let Some(root) = kept.batch(version.batch.as_bytes())?
@@ -243,7 +242,7 @@ fn find(sides: &[Replica], path: &RelPath, wanted: &Loser) -> Result<(Arc<Root>,
     }
     if let [_] = sides {
         let what = format!("one of the contents of {path} is with the peer, and not here");
-        let fix = "csync sync --conflict prefer:1, or prefer:2, lets a side win; --take settles for the side that is here";
+        let fix = "csync sync brings it here; --conflict prefer:1, or prefer:2, lets a side win";
         return Err(EngineError::Unknown { what, fix }.into());
     }
     let root = sides.first().map_or(Path::new(""), |one| one.root.path());

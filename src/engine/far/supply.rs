@@ -79,6 +79,10 @@ impl Supply for FarSupply<'_> {
         whole.map(|(one, want)| one.unwrap_or_else(|| Err(Failure::Unsupplied(want.path.clone())))).collect()
     }
 
+    fn is_away(&self) -> bool {
+        true
+    }
+
     fn lost(&self, _stage: &Stage, _path: &RelPath, _lost: &Loser) -> Result<Option<Staged>, Failure> {
         // What the peer has kept of old contents is its own; what loses here is fetched before it is displaced there.
         Ok(None)
