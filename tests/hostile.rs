@@ -20,6 +20,8 @@ mod asks;
 mod contents;
 #[path = "hostile/gate.rs"]
 mod gate;
+#[path = "hostile/memory.rs"]
+mod memory;
 #[path = "hostile/mirrored.rs"]
 mod mirrored;
 #[path = "hostile/peer.rs"]

@@ -84,7 +84,7 @@ fn nothing_becomes_larger_than_its_weight() {
         let (kind, body) = encode(&message);
         assert!(body.len() <= weight + 64, "round {round}, {kind:?}: {} bytes, {weight} weight", body.len());
     }
-    assert!(weight::BATCH_BYTES < usize::try_from(FRAME_BYTES_MAX).unwrap() / 2);
+    assert!(weight::MESSAGE_BYTES < usize::try_from(FRAME_BYTES_MAX).unwrap() / 2);
 }
 
 fn stored() -> PathBuf {

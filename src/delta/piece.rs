@@ -8,7 +8,7 @@ use crate::delta::outline::Outline;
 use crate::delta::region::{Gap, Region};
 
 /// Most bytes of a missing piece: what one signature, one answer and its operations are made for.
-pub const PIECE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub const PIECE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// A part of a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -203,11 +203,7 @@ mod tests {
                 Piece::Copy { .. } => 0,
             })
             .collect();
-        assert_eq!(
-            lengths,
-            [PIECE_BYTES_MAX, PIECE_BYTES_MAX, 2 * 1024 * 1024],
-            "a group that was not expanded is missing as a whole"
-        );
+        assert_eq!(lengths, [PIECE_BYTES_MAX; 5], "a group that was not expanded is missing as a whole");
     }
 
     #[test]

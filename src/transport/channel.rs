@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::transport::codec::message::{decode, encode};
 use crate::transport::error::WireError;
-use crate::transport::frame::{HEADER_BYTES, Header};
+use crate::transport::frame::{HEADER_BYTES, Header, Type};
 use crate::transport::message::{Code, Message};
 use crate::transport::runtime;
 use crate::transport::throttle::Throttle;
@@ -183,6 +183,16 @@ impl Channel {
         runtime::wait_for(self.send_soon(message)).map_err(Shared::no_runtime)?
     }
 
+    /// As [`send`](Self::send), for a message that is large and needed no more: it is not held while the peer takes it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn give_away(&mut self, message: Message) -> Result<(), WireError> {
+        let frame = self.frame(&message)?;
+        drop(message);
+        runtime::wait_for(self.write(frame)).map_err(Shared::no_runtime)?
+    }
+
     /// Returns the next message.
     ///
     /// # Errors
@@ -220,15 +230,18 @@ impl Channel {
     }
 
     pub(crate) async fn send_soon(&mut self, message: &Message) -> Result<(), WireError> {
-        let (kind, body) = encode(message);
-        let header = Header::build(kind, body.len()).map_err(|error| WireError::Unsayable {
+        let frame = self.frame(message)?;
+        self.write(frame).await
+    }
+
+    fn frame(&self, message: &Message) -> Result<Vec<u8>, WireError> {
+        let (kind, mut frame) = encode(message);
+        let header = Header::build(kind, frame.len()).map_err(|error| WireError::Unsayable {
             peer: self.shared.peer.clone(),
             what: error.to_string(),
         })?;
-        let mut frame = Vec::with_capacity(HEADER_BYTES + body.len());
-        frame.extend_from_slice(&header);
-        frame.extend_from_slice(&body);
-        self.write(frame).await
+        frame.splice(..0, header);
+        Ok(frame)
     }
 
     async fn write(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
@@ -276,6 +289,10 @@ impl Channel {
         self.fill(HEADER_BYTES + header.body, Some(self.shared.patience())).await?;
         let message = decode(header.kind, self.inbox.peek(HEADER_BYTES, header.body));
         self.inbox.start += HEADER_BYTES + header.body;
+        if self.inbox.held() == 0 && header.kind != Type::Block {
+            // Only blocks come many in a row; after anything else of that size there is work to do first.
+            self.inbox = Inbox::default();
+        }
         message.map(Some).map_err(|error| self.shared.protocol(&error))
     }
 
@@ -284,7 +301,7 @@ impl Channel {
         let mut until = patience.map(|patience| Instant::now() + patience);
         let mut moved = 0;
         while self.inbox.held() < wanted {
-            let read = self.ends.read(self.inbox.room(self.shared.receiving.portion()));
+            let read = self.ends.read(self.inbox.room(wanted, self.shared.receiving.portion()));
             let count = match until {
                 Some(until) => {
                     timeout_at(until, read).await.map_err(|_elapsed| self.shared.timed_out("waiting for it"))
@@ -352,15 +369,15 @@ impl Inbox {
         &self.bytes[self.start + skip..self.start + skip + count]
     }
 
-    /// Returns where to read to: at most `portion` bytes.
-    fn room(&mut self, portion: usize) -> &mut [u8] {
+    /// Returns where to read to: at most `portion` bytes, of `wanted` that are to be held and what follows them.
+    fn room(&mut self, wanted: usize, portion: usize) -> &mut [u8] {
         if self.bytes.len() - self.end < READ_BYTES && self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
         if self.bytes.len() - self.end < READ_BYTES {
-            let size = (self.end + READ_BYTES).max(2 * self.end);
+            let size = (self.end + READ_BYTES).max((2 * self.end).min(wanted + READ_BYTES));
             self.bytes.resize(size, 0);
         }
         let size = (self.bytes.len() - self.end).min(portion);

@@ -288,6 +288,9 @@ pub struct Fetch {
 /// Contents or steps in one request.
 pub const ITEMS_MAX: usize = 1024;
 
+/// Requests of one connection that are answered at once; further ones wait. Each costs memory on both sides.
+pub const REQUESTS_MAX: usize = 4;
+
 /// A content as it was listed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {

@@ -13,12 +13,12 @@ use quinn::{
 
 /// Protocol name in the TLS handshake. Only incompatible versions of the whole protocol get another.
 pub(crate) const ALPN: &[u8] = b"csync/1";
-/// Streams that a peer may have open at once. The engine uses 16; the rest is for later versions.
+/// Streams that a peer may have open at once. The engine uses a handful; the rest is for later versions.
 const STREAMS_MAX: u32 = 64;
 /// One stream may fill a path of 1 Gbit/s and 64 ms alone; quinn's default of 1.25 MB stops at 25 MB/s and 50 ms.
 const STREAM_WINDOW: u32 = 8 << 20;
 /// All streams together. Also the most that a peer can make us keep for readers that do not read.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 12 << 20;
 /// Unacknowledged bytes we keep for sending again: as much as one stream may have in flight.
 const SEND_WINDOW: u64 = 8 << 20;
 /// A peer that says nothing at all for so long is gone.

@@ -9,7 +9,7 @@ use crate::model::version::VersionVector;
 use crate::transport::message::{Act, Item, Listed, Names, Step, StepResult};
 
 /// Close a message before it weighs more than this. One thing that is heavier by itself still fits into a frame.
-pub const BATCH_BYTES: usize = 512 << 10;
+pub const MESSAGE_BYTES: usize = 512 << 10;
 
 /// A replica in the table, its place, and a counter.
 const DOT: usize = 30;

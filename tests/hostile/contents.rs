@@ -48,7 +48,7 @@ pub(crate) fn parts(visitor: &Visitor, ranges: &[(u64, u64)], signature: &[u8]) 
     }
 }
 
-fn large(visitor: &Visitor) -> u64 {
+pub(crate) fn large(visitor: &Visitor) -> u64 {
     let mut stream = visitor.line.stream();
     stream.send(&Message::List(List { since: 0, below: path(LARGE), after: None }));
     let Some(Message::Page(page)) = stream.answer() else { panic!("no page") };

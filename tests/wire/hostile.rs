@@ -182,9 +182,14 @@ fn declared_counts_and_lengths_are_not_believed() {
 fn a_bomb_is_not_blown_up() {
     // Thousandfold: a fetch of one path again and again, packed.
     let path = csync::model::path::RelPath::new(&b"abcdefghijklmnop/".repeat(240)[..4079]).unwrap();
-    let items = (0..1024).map(|seq| Item { path: path.clone(), seq }).collect();
-    let (kind, body) = encode(&Message::Fetch(Fetch { items, plain: false }));
+    let fetch = |count: u64| {
+        let items = (0..count).map(|seq| Item { path: path.clone(), seq }).collect();
+        encode(&Message::Fetch(Fetch { items, plain: false }))
+    };
+    let (kind, body) = fetch(1024);
     assert!(body.len() < 20_000, "{} bytes", body.len());
+    assert!(decode(kind, &body).is_err(), "4 MiB of paths are held in one message");
+    let (kind, body) = fetch(256);
     assert!(decode(kind, &body).is_ok(), "shared beginnings are within bounds");
     // Says 2 MiB, which is allowed, and holds something else.
     let lie = array(&[uint(2 << 20), vec![0xf5], bytes(&body)]);

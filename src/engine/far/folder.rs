@@ -27,6 +27,7 @@ use crate::transport::message::{
     Act, Change, Code, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled,
     Step, StepResult,
 };
+use crate::transport::weight::{MESSAGE_BYTES, of_item};
 
 /// Places of a content that are worth a look.
 const PLACES_MAX: usize = 8;
@@ -332,16 +333,20 @@ impl Far {
     pub fn fetch(
         &self,
         stage: &Stage,
-        mut wants: Vec<(RelPath, Need)>,
+        wants: Vec<(RelPath, Need)>,
     ) -> Result<Vec<Result<Staged, TakeError>>, FarError> {
         let mut results = Vec::with_capacity(wants.len());
-        while !wants.is_empty() {
-            let rest = wants.split_off(wants.len().min(ITEMS_MAX));
-            let mut items = Vec::with_capacity(wants.len());
-            let mut needs = Vec::with_capacity(wants.len());
-            for (id, (path, need)) in (0..).zip(wants) {
-                items.push(self.item(&path)?);
+        let mut wants = wants.into_iter();
+        while wants.len() > 0 {
+            let (mut items, mut needs, mut weight) = (Vec::new(), Vec::new(), 0);
+            for (id, (path, need)) in (0..).zip(wants.by_ref().take(ITEMS_MAX)) {
+                let item = self.item(&path)?;
+                weight += of_item(&item);
+                items.push(item);
                 needs.push(Need { id, basis: need.basis.filter(|_| !self.wire.whole), ..need });
+                if weight >= MESSAGE_BYTES {
+                    break;
+                }
             }
             let mut channel = self.link.channel()?;
             channel.send(&Message::Fetch(Fetch { items, plain: !self.wire.compress }))?;
@@ -355,7 +360,6 @@ impl Far {
             results.extend(taken);
             channel.send(&Message::End)?;
             channel.finish()?;
-            wants = rest;
         }
         Ok(results)
     }

@@ -89,7 +89,7 @@ pub fn give(channel: &mut Channel, offer: &dyn Offer, plain: bool) -> Result<Giv
             giver.outline(id)?;
         } else if let Message::Expand(expand) = &message {
             giver.expand(expand)?;
-        } else if let Message::Parts(parts) = &message {
+        } else if let Message::Parts(parts) = message {
             giver.parts(parts)?;
         } else {
             return Ok(Given { volume: giver.volume, void: giver.void, end: message });
@@ -203,23 +203,21 @@ impl Giver<'_> {
         Ok(self.channel.send(&Message::Chunks(list))?)
     }
 
-    fn parts(&mut self, parts: &Parts) -> Result<(), Broken> {
-        let id = parts.id;
-        if !(1..=PARTS_MAX).contains(&parts.parts.len()) {
-            return Err(self.breach(Breach::Count { what: "parts", count: parts.parts.len() }));
+    fn parts(&mut self, Parts { id, parts }: Parts) -> Result<(), Broken> {
+        if !(1..=PARTS_MAX).contains(&parts.len()) {
+            return Err(self.breach(Breach::Count { what: "parts", count: parts.len() }));
         }
         let offered = match self.offer.content(id) {
             Ok(offered) => offered,
             Err(why) => return self.absent(id, why),
         };
-        let asked = checked(&parts.parts, offered.size).map_err(|breach| self.breach(breach))?;
+        let asked = checked(parts, offered.size).map_err(|breach| self.breach(breach))?;
         let mut failed = None;
         let noted = &mut failed;
         flow(self.channel, self.compressor.as_mut(), &mut self.volume, move |out| {
-            let (mut bytes, mut operations) = (Vec::new(), Vec::new());
-            for (part, signature) in asked {
-                bytes.resize(usize::try_from(part.length).unwrap_or(0), 0);
-                if let Err(error) = offered.file.read_exact_at(&mut bytes, part.offset) {
+            for (offset, length, signature) in asked {
+                let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+                if let Err(error) = offered.file.read_exact_at(&mut bytes, offset) {
                     let why = error.to_string();
                     *noted = Some(why.clone());
                     return Ok(Message::Absent(Absent { id, why }));
@@ -228,8 +226,10 @@ impl Giver<'_> {
                     out.write(&bytes)?;
                     continue;
                 };
-                operations.clear();
+                let mut operations = Vec::new();
                 diff(&signature, &bytes, &mut operations);
+                // Whoever does not take what it asked for shall not have us hold more than that.
+                drop((signature, bytes));
                 out.write(&u32::try_from(operations.len()).map_err(|_large| Gone)?.to_le_bytes())?;
                 out.write(&operations)?;
             }
@@ -323,12 +323,11 @@ fn chunks_in(file: &File, range: std::ops::Range<u64>) -> Result<Vec<Chunk>, Str
     Ok(chunks)
 }
 
-/// Returns `parts` with their signatures, if a content of `size` bytes has them all.
-fn checked(parts: &[Part], size: u64) -> Result<Vec<(&Part, Option<Signature>)>, Breach> {
+/// Returns offset, length and signature of `parts`, if a content of `size` bytes has them all.
+fn checked(parts: Vec<Part>, size: u64) -> Result<Vec<(u64, u64, Option<Signature>)>, Breach> {
     let mut end = 0;
     let mut asked = Vec::with_capacity(parts.len());
-    for part in parts {
-        let (offset, length) = (part.offset, part.length);
+    for Part { offset, length, signature } in parts {
         if offset < end {
             return Err(Breach::Order { what: "parts" });
         }
@@ -336,11 +335,11 @@ fn checked(parts: &[Part], size: u64) -> Result<Vec<(&Part, Option<Signature>)>,
         if !(1..=PIECE_BYTES_MAX).contains(&length) || end > size {
             return Err(Breach::Range { offset, length, size });
         }
-        let signature = match &part.signature[..] {
+        let signature = match &signature[..] {
             [] => None,
             bytes => Some(Signature::decode(bytes)?),
         };
-        asked.push((part, signature));
+        asked.push((offset, length, signature));
     }
     Ok(asked)
 }

@@ -8,7 +8,7 @@ use crate::transport::error::WireError;
 use crate::transport::message::{BLOCK_BYTES_MAX, Block, Message};
 
 /// Blocks that are ready before the wire takes them.
-const READY: usize = 2;
+const READY: usize = 1;
 const BLOCK_BYTES: usize = BLOCK_BYTES_MAX as usize;
 
 /// The level at which blocks are compressed.
@@ -51,7 +51,7 @@ pub(crate) fn flow(
             out.flush()?;
             out.ready.send(end).map_err(|_gone| Gone)
         });
-        let sent = blocks.into_iter().try_for_each(|block| channel.send(&block));
+        let sent = blocks.into_iter().try_for_each(|block| channel.give_away(block));
         match writer.join() {
             Ok(_) => sent,
             Err(panic) => std::panic::resume_unwind(panic),

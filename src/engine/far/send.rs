@@ -23,6 +23,7 @@ use crate::plan::guard::{Limit, Toll, allows, bound, empties_root};
 use crate::plan::merge::add_loser;
 use crate::store::meta;
 use crate::transport::message::{Act, Code, Refuse, StepResult};
+use crate::transport::weight::{MESSAGE_BYTES, of_step};
 
 /// Steps in one batch.
 const BATCH_STEPS: usize = 512;
@@ -53,6 +54,7 @@ pub(crate) fn send(
         report,
         batch: Vec::new(),
         bytes: 0,
+        weight: 0,
         removals: Vec::new(),
         late: Vec::new(),
         deletes: 0,
@@ -80,6 +82,8 @@ struct Sender<'a> {
     report: &'a mut Report,
     batch: Vec<Unsent>,
     bytes: u64,
+    /// Of the message.
+    weight: usize,
     /// What is deleted here and stands there yet, in path order.
     removals: Vec<RelPath>,
     /// What takes the place of a directory there.
@@ -191,8 +195,10 @@ impl Sender<'_> {
             Way::Send(_) => {}
         }
         self.bytes += one.record.row.live().map_or(0, |live| live.content.value.size());
+        self.weight += one.step().as_ref().map_or(0, of_step);
         self.batch.push(one);
-        if self.batch.len() >= BATCH_STEPS || self.bytes >= BATCH_BYTES {
+        let is_heavy = self.bytes >= BATCH_BYTES || self.weight >= MESSAGE_BYTES;
+        if is_heavy || self.batch.len() >= BATCH_STEPS {
             return self.flush();
         }
         Ok(())
@@ -200,7 +206,7 @@ impl Sender<'_> {
 
     fn flush(&mut self) -> Result<(), FarError> {
         let batch = std::mem::take(&mut self.batch);
-        self.bytes = 0;
+        (self.bytes, self.weight) = (0, 0);
         if batch.is_empty() {
             return Ok(());
         }

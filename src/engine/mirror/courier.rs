@@ -16,7 +16,8 @@ use crate::engine::report::Held;
 use crate::model::entry::{Content, Digest, Kind};
 use crate::model::metadata::Attributes;
 use crate::model::path::RelPath;
-use crate::transport::message::{Act, Carried, Code, Refuse, Step, StepResult};
+use crate::transport::message::{Act, Carried, Code, REQUESTS_MAX, Refuse, Step, StepResult};
+use crate::transport::weight::{MESSAGE_BYTES, of_step};
 
 /// Steps in one batch.
 const BATCH_STEPS: usize = 512;
@@ -26,8 +27,8 @@ const BATCH_BYTES: u64 = 32 * 1024 * 1024;
 const REUSED_BYTES_MIN: u64 = 4096;
 /// Contents that are remembered as sent; then the memory begins anew.
 const SENT_MAX: usize = 1 << 16;
-/// Batches on their way at once.
-const FLIGHTS: usize = 4;
+/// Batches on their way at once. The peer lets each wait for the ones before it, so it must not leave one outside.
+const FLIGHTS: usize = REQUESTS_MAX;
 
 /// Carries the changes of a run to a peer.
 pub(crate) struct Courier {
@@ -66,6 +67,8 @@ impl Sent {
 struct Outbox {
     parcels: Vec<Parcel>,
     bytes: u64,
+    /// Of the message.
+    weight: usize,
     way: Option<SyncSender<Batch>>,
 }
 
@@ -210,8 +213,10 @@ impl Courier {
     fn submit(&self, parcel: Parcel) {
         let mut outbox = self.outbox();
         outbox.bytes = outbox.bytes.saturating_add(parcel.file.as_ref().map_or(0, |file| file.size));
+        outbox.weight += of_step(&parcel.step);
         outbox.parcels.push(parcel);
-        if outbox.parcels.len() >= BATCH_STEPS || outbox.bytes >= BATCH_BYTES {
+        let is_heavy = outbox.bytes >= BATCH_BYTES || outbox.weight >= MESSAGE_BYTES;
+        if is_heavy || outbox.parcels.len() >= BATCH_STEPS {
             self.dispatch(&mut outbox);
         }
     }
@@ -219,7 +224,7 @@ impl Courier {
     /// Sends what waits on its way. Held up while enough is on its way: so little is in memory.
     fn dispatch(&self, outbox: &mut Outbox) {
         let parcels = std::mem::take(&mut outbox.parcels);
-        outbox.bytes = 0;
+        (outbox.bytes, outbox.weight) = (0, 0);
         if let Some(way) = outbox.way.as_ref().filter(|_| !parcels.is_empty()) {
             // The flights last until the way ends.
             way.send(Batch { ticket: self.to.far.ticket(), parcels }).ok();

@@ -25,11 +25,10 @@ use crate::transport::channel::Channel;
 use crate::transport::error::WireError;
 use crate::transport::link::Link;
 use crate::transport::message::{
-    Bound, Code, FolderInfo, Guard, Message, Open, Opened, Refuse, Right, Settled, Unread, Working,
+    Bound, Code, FolderInfo, Guard, Message, Open, Opened, REQUESTS_MAX, Refuse, Right, Settled, Unread,
+    Working,
 };
 
-/// Requests of one connection that are answered at once; further ones wait.
-const REQUESTS_MAX: usize = 16;
 /// How often the guest is told that its folder is still being looked at.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 

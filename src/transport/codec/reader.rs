@@ -10,9 +10,15 @@ use crate::transport::codec::error::CodecError;
 
 /// Longest text of a message for people or of a name.
 const TEXT_BYTES_MAX: usize = 4096;
+/// Bytes of all paths of a message, spelt out. Twice what a message is filled to, and more than the paths of any row.
+const PATHS_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes being read.
-pub(crate) struct Reader<'b>(Decoder<'b>);
+pub(crate) struct Reader<'b> {
+    decoder: Decoder<'b>,
+    /// Bytes of paths so far, spelt out.
+    spelt: usize,
+}
 
 /// The places of an array that are still to be read.
 #[must_use = "the fields of later versions are to be skipped by `end`"]
@@ -23,12 +29,12 @@ pub(crate) struct Fields {
 
 impl<'b> Reader<'b> {
     pub(crate) fn new(bytes: &'b [u8]) -> Self {
-        Self(Decoder::new(bytes))
+        Self { decoder: Decoder::new(bytes), spelt: 0 }
     }
 
     /// Checks that nothing follows.
     pub(crate) fn finish(&self) -> Result<(), CodecError> {
-        match self.0.input().len() - self.0.position() {
+        match self.decoder.input().len() - self.decoder.position() {
             0 => Ok(()),
             rest => Err(CodecError::Trailing(rest)),
         }
@@ -39,12 +45,12 @@ impl<'b> Reader<'b> {
         what: &'static str,
         read: impl FnOnce(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
     ) -> Result<T, CodecError> {
-        let at = self.0.position();
-        read(&mut self.0).map_err(|error| CodecError::Shape { what, at, why: error.to_string() })
+        let at = self.decoder.position();
+        read(&mut self.decoder).map_err(|error| CodecError::Shape { what, at, why: error.to_string() })
     }
 
     fn array(&mut self, what: &'static str) -> Result<u64, CodecError> {
-        let at = self.0.position();
+        let at = self.decoder.position();
         self.shape(what, Decoder::array)?.ok_or_else(|| CodecError::Shape {
             what,
             at,
@@ -135,6 +141,16 @@ impl<'b> Reader<'b> {
             return Err(CodecError::TooMany { what, count, max: TEXT_BYTES_MAX });
         }
         Ok(text.to_owned())
+    }
+
+    /// Counts a path of `bytes` that was read. In a message paths may share much of what they say; held they do not.
+    pub(crate) fn spell(&mut self, bytes: usize) -> Result<(), CodecError> {
+        self.spelt += bytes;
+        if self.spelt > PATHS_BYTES_MAX {
+            let count = u64::try_from(self.spelt).unwrap_or(u64::MAX);
+            return Err(CodecError::TooMany { what: "bytes of paths", count, max: PATHS_BYTES_MAX });
+        }
+        Ok(())
     }
 
     fn is_null(&mut self) -> Result<bool, CodecError> {

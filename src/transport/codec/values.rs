@@ -38,6 +38,7 @@ pub(crate) fn read_path(reader: &mut Reader<'_>, before: &RelPath) -> Result<Rel
     let rest = fields.need(reader, |reader| reader.bytes("bytes of a path", PATH_BYTES_MAX))?;
     fields.end(reader)?;
     let shared = usize::try_from(shared).unwrap_or_default();
+    reader.spell(shared + rest.len())?;
     let path = RelPath::new(&[&before.as_bytes()[..shared], rest].concat())?;
     if path.as_bytes().split(|byte| *byte == b'/').any(|name| name == PRIVATE_DIR) {
         return Err(CodecError::Rule("a path into the private directory"));
