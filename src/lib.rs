@@ -77,6 +77,7 @@ pub mod disk {
     pub mod attributes;
     pub mod clock;
     pub mod copy;
+    pub mod direct;
     pub mod draft;
     pub mod error;
     pub mod exchange;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
+use crate::disk::direct::Direct;
 use crate::disk::hash::{PIECE_BYTES, digest_of};
 use crate::fault::{Point, pass};
 use crate::model::entry::Digest;
@@ -29,17 +30,20 @@ pub(crate) struct Sink<F> {
     pub(crate) to: F,
     /// Bytes so far.
     pub(crate) at: u64,
+    /// How it is written.
+    pub(crate) direct: Direct,
     hasher: blake3::Hasher,
 }
 
 impl<F: Borrow<File>> Sink<F> {
     pub(crate) fn new(to: F) -> Self {
-        Self { to, at: 0, hasher: blake3::Hasher::new() }
+        Self { to, at: 0, direct: Direct::default(), hasher: blake3::Hasher::new() }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
         let to = self.to.borrow();
-        to.write_all_at(bytes, self.at).map_err(|error| CopyError::Write(errno(&error)))?;
+        let written = self.direct.write_all_at(to, bytes, self.at);
+        written.map_err(|error| CopyError::Write(errno(&error)))?;
         self.pass_over(bytes)?;
         pass(Point::StageWrite);
         Ok(())

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use crate::disk::copy::{CopyError, Sink, errno, read_full, reserve};
+use crate::disk::direct::{DIRECT_BYTES, Direct, Pending};
 use crate::disk::hash::PIECE_BYTES;
 use crate::disk::stage::{Blank, StageError, Staged};
 use crate::model::entry::Digest;
@@ -14,7 +15,7 @@ pub struct Draft {
     staged: Staged,
     sink: Sink<File>,
     /// What is still to be written: whole pieces are, so that the hash runs wide.
-    pending: Vec<u8>,
+    pending: Pending,
     expected: (Digest, u64),
     /// Whether the file began as a clone of what is copied from.
     is_shared: bool,
@@ -35,15 +36,19 @@ impl Draft {
         if !is_shared {
             reserve(&file, size).map_err(|error| StageError::of(error, staged.target()))?;
         }
-        let sink = Sink::new(file);
-        Ok(Self { staged, sink, pending: Vec::new(), expected: (digest, size), is_shared })
+        let mut sink = Sink::new(file);
+        if !is_shared {
+            sink.direct = Direct::of(&sink.to, size);
+        }
+        let piece = if sink.direct.is_on() { DIRECT_BYTES } else { PIECE_BYTES };
+        let pending = Pending::new(usize::try_from(size).unwrap_or(piece).min(piece));
+        Ok(Self { staged, sink, pending, expected: (digest, size), is_shared })
     }
 
     /// Returns how many bytes are still to come.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
-        self.expected.1.saturating_sub(self.sink.at.saturating_add(pending))
+        self.expected.1.saturating_sub(self.at())
     }
 
     /// Appends `bytes`.
@@ -54,10 +59,8 @@ impl Draft {
         self.admit(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(PIECE_BYTES - self.pending.len()));
-            self.pending.extend_from_slice(now);
+            rest = self.pending.append(rest);
             self.flush_full()?;
-            rest = later;
         }
         Ok(())
     }
@@ -68,28 +71,26 @@ impl Draft {
     /// They are more than are missing, the basis ends before or cannot be read, or they cannot be written.
     pub fn copy(&mut self, basis: &File, offset: u64, length: u64) -> Result<(), StageError> {
         self.admit(length)?;
-        let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
-        let stays = self.is_shared && self.sink.at.checked_add(pending) == Some(offset);
+        let stays = self.is_shared && self.at() == offset;
         if stays {
             self.flush()?;
         }
         let mut done = 0;
         while done < length {
-            let start = self.pending.len();
-            let left = usize::try_from(length - done).unwrap_or(PIECE_BYTES).min(PIECE_BYTES - start);
-            self.pending.resize(start + left, 0);
+            let room = self.pending.room(usize::try_from(length - done).unwrap_or(usize::MAX));
+            let wanted = room.len();
             // What lies in the file is what counts, so a shared part is read from there.
             let from = if stays { &self.sink.to } else { basis };
-            let count =
-                read_full(&mut self.pending[start..], |rest, at| from.read_at(rest, offset + done + at))
-                    .map_err(|error| StageError::of(error, self.staged.target()))?;
-            if count < left {
+            let count = read_full(room, |rest, at| from.read_at(rest, offset + done + at))
+                .map_err(|error| StageError::of(error, self.staged.target()))?;
+            if count < wanted {
                 let source = std::io::ErrorKind::UnexpectedEof.into();
                 return Err(StageError::of(CopyError::Read(source), self.staged.target()));
             }
+            self.pending.grow(count);
             done += u64::try_from(count).unwrap_or(u64::MAX);
             if stays {
-                let passed = self.sink.pass_over(&self.pending);
+                let passed = self.sink.pass_over(self.pending.bytes());
                 passed.map_err(|error| StageError::of(error, self.staged.target()))?;
                 self.pending.clear();
             } else {
@@ -106,10 +107,16 @@ impl Draft {
     pub fn finish(mut self) -> Result<Staged, StageError> {
         self.flush()?;
         let size = self.sink.at;
-        let cut = self.sink.to.set_len(size).map_err(|error| CopyError::Write(errno(&error)));
-        cut.map_err(|error| StageError::of(error, self.staged.target()))?;
+        let cut = self.sink.direct.end(&self.sink.to).and_then(|()| self.sink.to.set_len(size));
+        cut.map_err(|error| StageError::of(CopyError::Write(errno(&error)), self.staged.target()))?;
         let sum = self.sink.sum();
         self.staged.filled(self.sink.to, sum, Some(self.expected))
+    }
+
+    /// Returns how many bytes have come.
+    fn at(&self) -> u64 {
+        let pending = u64::try_from(self.pending.bytes().len()).unwrap_or(u64::MAX);
+        self.sink.at.saturating_add(pending)
     }
 
     /// Refuses what would make the file longer than expected.
@@ -117,21 +124,20 @@ impl Draft {
         if more <= self.missing() {
             return Ok(());
         }
-        let (found, at) = self.sink.sum();
+        let found = self.sink.sum().0;
         let (expected, expected_size) = self.expected;
         let path = self.staged.target().clone();
-        let size =
-            at.saturating_add(u64::try_from(self.pending.len()).unwrap_or(u64::MAX)).saturating_add(more);
+        let size = self.at().saturating_add(more);
         Err(StageError::Mismatch { path, expected, expected_size, found, size })
     }
 
     fn flush_full(&mut self) -> Result<(), StageError> {
-        if self.pending.len() < PIECE_BYTES { Ok(()) } else { self.flush() }
+        if self.pending.is_full() { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), StageError> {
-        if !self.pending.is_empty() {
-            let written = self.sink.write(&self.pending);
+        if !self.pending.bytes().is_empty() {
+            let written = self.sink.write(self.pending.bytes());
             written.map_err(|error| StageError::of(error, self.staged.target()))?;
             self.pending.clear();
         }

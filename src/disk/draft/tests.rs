@@ -1,6 +1,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use super::*;
 use crate::disk::private::{Private, names_in};
 use crate::disk::root::Root;
@@ -99,4 +101,43 @@ fn other_bytes_than_expected_leave_nothing() {
     assert!(matches!(draft.copy(&basis, 300_000, 1), Err(StageError::Source { .. })), "past the basis");
     drop(draft);
     assert!(ground.is_clear());
+}
+
+fn is_direct(file: &File) -> bool {
+    rustix::fs::fcntl_getfl(file).unwrap().contains(OFlags::DIRECT)
+}
+
+#[test]
+fn a_large_file_past_the_page_cache_has_every_byte_and_is_left_as_others_are() {
+    let ground = ground();
+    let old = noise(70 << 20);
+    let basis = file_of(&old);
+    for tail in [0, 1, 5_000] {
+        let new = noise(1_234_567);
+        let whole = [&old[..3_000_001], &new[..], &old[1 << 20..], &old[..tail]].concat();
+        let mut draft = ground.draft(&whole, None);
+        assert_eq!(is_direct(&draft.sink.to), draft.sink.direct.is_on());
+        draft.copy(&basis, 0, 3_000_001).unwrap();
+        new.chunks(100_000).for_each(|part| draft.write(part).unwrap());
+        draft.copy(&basis, 1 << 20, 69 << 20).unwrap();
+        draft.copy(&basis, 0, u64::try_from(tail).unwrap()).unwrap();
+        let staged = draft.finish().unwrap();
+        assert_eq!(staged.digest(), Digest::of(&whole), "{tail}");
+        assert!(bytes_of(&staged) == whole, "{tail}");
+        assert!(!is_direct(staged.as_file().unwrap()));
+    }
+}
+
+#[test]
+fn bytes_that_no_device_takes_directly_are_written_as_usual() {
+    let file = file_of(&[]);
+    let mut direct = Direct::of(&file, u64::MAX);
+    // No buffer of this length begins and ends at a block.
+    let bytes = noise(3 * 4096 + 1);
+    direct.write_all_at(&file, &bytes[1..], 0).unwrap();
+    direct.write_all_at(&file, &bytes[..10], 3 * 4096).unwrap();
+    assert!(!direct.is_on());
+    let mut found = vec![0; 3 * 4096 + 10];
+    file.read_exact_at(&mut found, 0).unwrap();
+    assert_eq!(found, [&bytes[1..], &bytes[..10]].concat());
 }
