@@ -1,16 +1,24 @@
-//! What a difference costs: cutting and hashing, searching a region for known blocks, compressing.
+//! What a difference costs: cutting and hashing, searching a region for known blocks, compressing, and writing the whole.
 
 #![allow(missing_docs, reason = "the macros of criterion make public items")]
 #![allow(clippy::expect_used, reason = "a bench may stop")]
 
 use std::hint::black_box;
+use std::io::Write as _;
+use std::sync::Arc;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 
 use csync::delta::chunk::{Chunker, chunks_of};
 use csync::delta::compress::Compressor;
 use csync::delta::diff::diff;
 use csync::delta::signature::Signature;
+use csync::disk::draft::Draft;
+use csync::disk::private::Private;
+use csync::disk::root::Root;
+use csync::disk::stage::{Stage, Target, flush_all};
+use csync::model::entry::Digest;
+use csync::model::path::RelPath;
 
 const MIB: usize = 1 << 20;
 /// As a receiver reads.
@@ -90,5 +98,31 @@ fn compress(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, chunk, search, compress);
+/// A file that stays as it was, taken over from its basis and flushed: through the page cache, and past it.
+fn draft(criterion: &mut Criterion) {
+    let tree = tempfile::tempdir().expect("a directory");
+    let root = Arc::new(Root::open(tree.path()).expect("a root"));
+    let private = Arc::new(Private::open_or_create(&root).expect("a private directory"));
+    let stage = Stage::new(root, private);
+    let path = RelPath::new(b"file").expect("a path");
+    let mut group = criterion.benchmark_group("draft");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    for (case, size) in [("63 MiB, with pages", 63 * MIB), ("64 MiB, without", 64 * MIB)] {
+        let old = random(size);
+        let mut basis = tempfile::tempfile_in(tree.path()).expect("a basis");
+        basis.write_all(&old).and_then(|()| basis.sync_all()).expect("write the basis");
+        let (digest, length) = (Digest::of(&old), u64::try_from(size).expect("a length"));
+        group.throughput(throughput(size));
+        group.bench_function(case, |bencher| {
+            bencher.iter(|| {
+                let blank = stage.file(&path, Target::Free).expect("a blank");
+                let mut draft = Draft::begin(blank, digest, length, None).expect("room");
+                draft.copy(&basis, 0, length).expect("a copy");
+                flush_all(vec![draft.finish().expect("the digest")], 1)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, chunk, search, compress, draft);
 criterion_main!(benches);
