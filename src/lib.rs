@@ -8,6 +8,7 @@ pub mod fault;
 /// Nouns. No I/O, no clock.
 pub mod model {
     pub mod entry;
+    pub mod heard;
     pub mod key;
     pub mod metadata;
     pub mod path;

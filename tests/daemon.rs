@@ -257,6 +257,24 @@ fn a_revoked_key_loses_its_connection_within_a_second() {
 }
 
 #[test]
+fn the_log_has_the_names_of_the_config_and_no_line_of_a_peer() {
+    let (web1, web2) = web1_with("");
+    let daemon = web1.start(&[]);
+    let (_link, mut control) = web2.call(&web1, &daemon).expect("let in");
+    control.send(&open("data\nready", Right::Read)).expect("sent");
+    assert_eq!(serving::opened(&mut control).map_err(|refuse| refuse.code), Err(Code::Denied));
+    daemon.says(&["session refused", "peer=web2", "data\u{fffd}ready"]);
+    let (link, _control) = web2.call(&web1, &daemon).expect("let in");
+    link.close(Code::Internal, "\x1b[2J\r\nall is lost");
+    daemon.says(&[
+        "session broken off",
+        "peer=web2",
+        "why=\"web2 at 127.0.0.1",
+        "\u{fffd}\u{fffd}all is lost",
+    ]);
+}
+
+#[test]
 fn limits_and_modes_hold_when_a_folder_is_opened() {
     let (web1, web2) = web1_with("limits = { connections = 1 }\n");
     let daemon = web1.start(&[]);

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ArgMatches;
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 use crate::cli::failure::{Failure, Number};
 use crate::cli::flags;
 use crate::cli::grammar::{FOLDERS, command};
+use crate::cli::listing::Listing;
 use crate::cli::operand::{self, Host, Operand};
 use crate::cli::refused;
 use crate::engine::options::Options;
@@ -37,6 +39,8 @@ pub enum Verb {
     Folders {
         /// The node that is asked.
         host: Host,
+        /// `--timeout`.
+        timeout: Option<Duration>,
         /// How to show it.
         listing: Listing,
     },
@@ -131,15 +135,6 @@ pub struct Pair {
     pub options: Options,
 }
 
-/// How a listing is shown.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Listing {
-    /// `--json`.
-    pub json: bool,
-    /// `--raw-names`.
-    pub raw_names: bool,
-}
-
 /// What `status` shows.
 #[derive(Debug)]
 pub struct StatusArgs {
@@ -214,7 +209,8 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         FOLDERS => {
             let operand = one(given, "HOST::", "one HOST::")?;
             let host = operand::host_alone(&operand).ok_or_else(|| count_failure("HOST::", "one HOST::"))?;
-            Verb::Folders { host, listing: shown(given)? }
+            let timeout = given.get_one::<Duration>("timeout").copied();
+            Verb::Folders { host, timeout, listing: Listing::of(given)? }
         }
         "push" => Verb::Transfer(transfer("push", given)?),
         "pull" => Verb::Transfer(transfer("pull", given)?),
@@ -227,21 +223,25 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         "verify" => {
             not_yet(given, &["peer"])?;
             let root = operand::local(&one(given, "verify", "ROOT")?)?;
-            Verb::Verify { root, deep: given.get_flag("deep"), listing: shown(given)? }
+            Verb::Verify { root, deep: given.get_flag("deep"), listing: Listing::of(given)? }
         }
         "conflicts" => {
-            Verb::Conflicts { root: at_most_one(given, "conflicts", "ROOT")?, listing: shown(given)? }
+            Verb::Conflicts { root: at_most_one(given, "conflicts", "ROOT")?, listing: Listing::of(given)? }
         }
         "resolve" => resolve(given)?,
         "versions" => {
             not_yet(given, &["deleted"])?;
             let path = operand::local(&one(given, "versions", "PATH")?)?;
-            Verb::Versions { path, listing: shown(given)? }
+            Verb::Versions { path, listing: Listing::of(given)? }
         }
         "restore" => {
             not_yet(given, &["at"])?;
             let version = versioned(&one(given, "restore", "PATH@ID")?)?;
-            Verb::Restore { version, to: given.get_one::<PathBuf>("to").cloned(), listing: shown(given)? }
+            Verb::Restore {
+                version,
+                to: given.get_one::<PathBuf>("to").cloned(),
+                listing: Listing::of(given)?,
+            }
         }
         "cat" => cat(given)?,
         "status" => Verb::Status(status(given)?),
@@ -261,7 +261,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
 
 fn status(matches: &ArgMatches) -> Result<StatusArgs, Failure> {
     let (check, watch) = (matches.get_flag("check"), matches.get_flag("watch"));
-    let listing = shown(matches)?;
+    let listing = Listing::of(matches)?;
     if check && (watch || listing.json) {
         let message = "--check is one line for a monitor, and goes with neither --watch nor --json";
         return Err(Failure::usage(Number::Conflicting, message).fix("leave one out"));
@@ -393,7 +393,7 @@ fn resolve(matches: &ArgMatches) -> Result<Verb, Failure> {
         }
     }
     match chosen.as_slice() {
-        [(_, how)] => Ok(Verb::Resolve { targets, how: *how, listing: shown(matches)? }),
+        [(_, how)] => Ok(Verb::Resolve { targets, how: *how, listing: Listing::of(matches)? }),
         [] => Err(Failure::usage(Number::Usage, "csync resolve must be told which side stays")
             .fix("add one of --local, --take 1|2, --newest, --both, or --diff to look first")),
         [(first, _), (second, _), ..] => {
@@ -424,18 +424,6 @@ fn versioned(operand: &OsStr) -> Result<Versioned, Failure> {
     };
     let path = operand::local(OsStr::from_bytes(path))?;
     Ok(Versioned { path, id: (!id.is_empty()).then_some(id) })
-}
-
-fn shown(matches: &ArgMatches) -> Result<Listing, Failure> {
-    let listing = Listing { json: matches.get_flag("json"), raw_names: matches.get_flag("raw-names") };
-    if listing.json && listing.raw_names {
-        return Err(Failure::usage(
-            Number::Conflicting,
-            "--json and --raw-names exclude each other: JSON must be UTF-8",
-        )
-        .fix("leave out --json or --raw-names"));
-    }
-    Ok(listing)
 }
 
 fn given(matches: &ArgMatches) -> Vec<OsString> {

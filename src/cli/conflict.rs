@@ -7,10 +7,10 @@ use std::path::Path;
 use serde_json::json;
 use similar::TextDiff;
 
-use crate::cli::args::{Listing, Resolution};
+use crate::cli::args::Resolution;
 use crate::cli::cause::{failure, restore_failure, shown};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
-use crate::cli::listing::{ConflictRow, SideRow, conflicts_json, conflicts_table};
+use crate::cli::listing::{ConflictRow, Listing, SideRow, conflicts_json, conflicts_table};
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
 use crate::cli::summary::SCHEMA;

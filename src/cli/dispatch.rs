@@ -50,7 +50,7 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
     }
     let settings = Settings::find(config, state_dir)?;
     match verb {
-        Verb::Folders { host, listing } => remote::folders(&host, listing, &settings),
+        Verb::Folders { host, timeout, listing } => remote::folders(&host, timeout, listing, &settings),
         Verb::Transfer(operands) => transfer::run(&operands, &settings),
         Verb::Sync(operands) => sync::run(&operands, &settings),
         Verb::Diff(operands) => pair::diff(&operands, &settings),

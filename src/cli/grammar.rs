@@ -1,12 +1,13 @@
 //! The grammar of the command line: every verb with its operands and flags.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 
+use crate::cli::draft::timeout;
 use crate::cli::flags;
 use crate::cli::refused;
 
@@ -94,7 +95,14 @@ fn node_verbs(root: Command) -> Command {
     root.subcommand(status)
         .subcommand(
             listing(verb(FOLDERS, "List the folders of a csyncd that this node may see"))
-                .override_usage("csync HOST:: [--json]")
+                .override_usage("csync HOST:: [--json] [--timeout SECONDS|DUR]")
+                .arg(
+                    Arg::new("timeout")
+                        .long("timeout")
+                        .value_name("SECONDS|DUR")
+                        .help("Give up when the peer gets nowhere for so long (60); 0: only when it is gone")
+                        .value_parser(|text: &str| timeout(OsStr::new(text))),
+                )
                 .arg(operands("HOST::", "A peer of the config, or an address of one").hide(true)),
         )
         .subcommand(

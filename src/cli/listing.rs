@@ -1,13 +1,43 @@
 //! Listings of conflicts, versions, differences and folders: a table for people, or one JSON object.
 
+use clap::parser::ArgMatches;
 use jiff::Timestamp as Moment;
 use serde_json::{Value, json};
 
+use crate::cli::failure::{Failure, Number};
 use crate::cli::summary::{SCHEMA, size};
 use crate::model::entry::Digest;
+use crate::model::heard::heard;
 use crate::model::metadata::Timestamp;
 use crate::model::path::{RelPath, escape};
 use crate::transport::message::{FolderInfo, Right};
+
+/// How a listing is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listing {
+    /// `--json`.
+    pub json: bool,
+    /// `--raw-names`.
+    pub raw_names: bool,
+}
+
+impl Listing {
+    /// Returns how the flags say that it is shown.
+    ///
+    /// # Errors
+    /// They exclude each other.
+    pub fn of(matches: &ArgMatches) -> Result<Self, Failure> {
+        let listing = Self { json: matches.get_flag("json"), raw_names: matches.get_flag("raw-names") };
+        if listing.json && listing.raw_names {
+            return Err(Failure::usage(
+                Number::Conflicting,
+                "--json and --raw-names exclude each other: JSON must be UTF-8",
+            )
+            .fix("leave out --json or --raw-names"));
+        }
+        Ok(listing)
+    }
+}
 
 /// One side of a conflict.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,10 +205,10 @@ pub fn folders_json(node: &str, folders: &[FolderInfo]) -> Value {
         .iter()
         .map(|folder| {
             json!({
-                "name": escape(folder.name.as_bytes()),
-                "mode": escape(folder.mode.as_bytes()),
+                "name": heard(&folder.name),
+                "mode": heard(&folder.mode),
                 "right": right(folder.right),
-                "comment": escape(folder.comment.as_bytes()),
+                "comment": heard(&folder.comment),
             })
         })
         .collect();
@@ -188,7 +218,7 @@ pub fn folders_json(node: &str, folders: &[FolderInfo]) -> Value {
 /// Returns the table of the folders of a node.
 #[must_use]
 pub fn folders_table(folders: &[FolderInfo]) -> Vec<u8> {
-    let cell = |text: &str| escape(text.as_bytes()).into_bytes();
+    let cell = |text: &str| heard(text).into_bytes();
     let mut cells = vec![["FOLDER", "MODE", "RIGHT", "COMMENT"].map(cell)];
     cells.extend(
         folders.iter().map(|folder| {
@@ -299,11 +329,11 @@ mod tests {
             right: Right::Read,
         };
         let text = String::from_utf8(folders_table(std::slice::from_ref(&folder))).unwrap();
-        assert_eq!(text, "FOLDER  MODE  RIGHT  COMMENT\npub     send  read   a\\#012b\\#033[2J\n");
+        assert_eq!(text, "FOLDER  MODE  RIGHT  COMMENT\npub     send  read   a\u{fffd}b\u{fffd}[2J\n");
         let value = folders_json("web1", &[folder]);
         assert_eq!((&value["schema"], &value["node"]), (&json!(1), &json!("web1")));
         assert_eq!(value["folders"][0]["right"], "read");
-        assert_eq!(value["folders"][0]["comment"], "a\\#012b\\#033[2J");
+        assert_eq!(value["folders"][0]["comment"], "a\u{fffd}b\u{fffd}[2J");
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::cli::args::{Listing, Pair};
+use crate::cli::args::Pair;
 use crate::cli::cause;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::listing::Listing;
 use crate::cli::operand::Operand;
 use crate::cli::remote::Visit;
 use crate::cli::render::{Screen, Teller, item_line};

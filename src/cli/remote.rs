@@ -4,10 +4,9 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::args::Listing;
 use crate::cli::cause::chain;
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
-use crate::cli::listing::{folders_json, folders_table};
+use crate::cli::listing::{Listing, folders_json, folders_table};
 use crate::cli::node;
 use crate::cli::operand::{Host, Operand, Remote};
 use crate::cli::peer::{Peer, find};
@@ -110,8 +109,13 @@ pub struct Opened {
 ///
 /// # Errors
 /// No peer is meant, it cannot be reached, or it refuses.
-pub fn folders(host: &Host, listing: Listing, settings: &Settings) -> Result<Exit, Failure> {
-    let mut called = call(host, Wire::default(), settings)?;
+pub fn folders(
+    host: &Host,
+    timeout: Option<Duration>,
+    listing: Listing,
+    settings: &Settings,
+) -> Result<Exit, Failure> {
+    let mut called = call(host, Wire { timeout, ..Wire::default() }, settings)?;
     let folders =
         ask(&mut called.control, &called.peer.name).map_err(|error| failure(&error, &called.call))?;
     let text = if listing.json {

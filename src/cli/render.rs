@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::failure::Failure;
 use crate::engine::options::Telling;
 use crate::engine::report::{Item, Observer, Progress};
-use crate::model::path::{RelPath, escape};
+use crate::model::path::{RelPath, escape, steers};
 
 /// Width of the code of an item line, rsync's eleven characters.
 const CODE_WIDTH: usize = 11;
@@ -71,9 +71,7 @@ impl Screen {
     pub fn message(&mut self, line: &str) {
         let line: String = line
             .chars()
-            .map(
-                |c| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c },
-            )
+            .map(|c| if steers(c) && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c })
             .collect();
         let mut stderr = io::stderr().lock();
         stderr.write_all(format!("{line}\n").as_bytes()).ok();

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::cli::args::{Listing, Versioned};
+use crate::cli::args::Versioned;
 use crate::cli::cause::{failure, restore_failure, shown};
 use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::listing::Listing;
 use crate::cli::listing::{VersionRow, versions_json, versions_table};
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;

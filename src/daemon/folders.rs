@@ -10,6 +10,7 @@ use crate::daemon::log::{Level, Line, Log, with_causes};
 use crate::engine::error::EngineError;
 use crate::engine::host::{Host, HostSettings};
 use crate::engine::serve::error::told;
+use crate::model::heard::heard;
 use crate::model::path::escape;
 use crate::store::conflicts::Conflicts;
 use crate::store::db::Tally;
@@ -284,7 +285,7 @@ fn halt(name: &str, error: &EngineError) -> Halt {
 /// Returns what to tell who asks for a folder that is not served, or that it may not know of: the same.
 #[must_use]
 pub fn no_such_folder(name: &str) -> Refuse {
-    let text = format!("there is no folder {} here for this key", escape(name.as_bytes()));
+    let text = format!("there is no folder {} here for this key", heard(name));
     Refuse { code: Code::Denied, text }
 }
 

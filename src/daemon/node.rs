@@ -14,8 +14,9 @@ use crate::daemon::sessions::{SessionId, Sessions};
 use crate::daemon::status::{FolderStatus, PeerStatus, State, Status};
 use crate::disk::socket::group_id;
 use crate::engine::serve::session::{Grant, Opener};
+use crate::model::heard::heard;
 use crate::model::key::PublicKey;
-use crate::model::path::{RelPath, escape};
+use crate::model::path::RelPath;
 use crate::transport::link::Link;
 use crate::transport::message::{Code, FolderInfo, Open, Refuse, Right};
 use crate::transport::quic::Doorman;
@@ -139,6 +140,10 @@ impl Doorman for Node {
         }
         admitted
     }
+
+    fn name(&self, key: &PublicKey) -> Option<String> {
+        self.grants().name(key).map(str::to_owned)
+    }
 }
 
 impl Answers for Node {
@@ -209,7 +214,7 @@ impl Opener for Visitor<'_> {
             Err(_) => (Level::Warning, "session refused"),
         };
         let line = self.node.about(level, text, self.caller);
-        let line = line.with("folder", escape(open.folder.as_bytes())).with("right", right);
+        let line = line.with("folder", heard(&open.folder)).with("right", right);
         self.node.log.line(match &granted {
             Ok(_) => line,
             Err(refuse) => line.with("why", &refuse.text),

@@ -243,9 +243,7 @@ pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-            {
+            if steers(c) {
                 let mut utf8 = [0; 4];
                 for b in c.encode_utf8(&mut utf8).bytes() {
                     write!(text, "\\#{b:03o}").ok();
@@ -262,6 +260,12 @@ pub fn escape(bytes: &[u8]) -> String {
         return escape_literal(bytes);
     }
     text
+}
+
+/// Whether a character steers a terminal, ends a line, or changes the direction in which text is read.
+#[must_use]
+pub fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The rare case of [`escape`]: the name itself contains something that looks like an escape.

@@ -10,6 +10,7 @@ use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteErr
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::model::heard::heard;
 use crate::transport::codec::message::{decode, encode};
 use crate::transport::error::WireError;
 use crate::transport::frame::{HEADER_BYTES, Header, Type};
@@ -64,8 +65,7 @@ impl Shared {
         match error {
             ConnectionError::ApplicationClosed(close) => {
                 let code = Code::of(close.error_code.into_inner());
-                let text =
-                    String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
+                let text = heard(&String::from_utf8_lossy(&close.reason));
                 if code == Code::Denied {
                     WireError::Denied { peer, text }
                 } else if code == Code::Version {
@@ -85,7 +85,7 @@ impl Shared {
             ConnectionError::Reset => WireError::Lost { peer, why: "it was restarted".to_owned() },
             ConnectionError::TransportError(_)
             | ConnectionError::ConnectionClosed(_)
-            | ConnectionError::CidsExhausted => WireError::Lost { peer, why: error.to_string() },
+            | ConnectionError::CidsExhausted => WireError::Lost { peer, why: heard(&error.to_string()) },
         }
     }
 

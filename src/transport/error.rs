@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::model::heard::heard;
 use crate::model::key::PublicKey;
 use crate::transport::message::{Code, Refuse};
 
@@ -30,7 +31,7 @@ pub enum WireError {
     },
     /// Whoever answers is not the one that was meant.
     #[error(
-        "{address} has the key {found}, not {wanted}: it is another machine, or its key was made anew; ask its owner before you pair with it again"
+        "{address} has the key {found}, not {wanted}: it is another machine, or its key was made anew; ask its owner which"
     )]
     WrongKey {
         /// Where.
@@ -51,7 +52,7 @@ pub enum WireError {
         why: String,
     },
     /// The peer does not let us in, or not here.
-    #[error("{peer} refuses: {text}; pair this machine with it, or have its owner grant the folder")]
+    #[error("{peer} refuses: {text}")]
     Denied {
         /// Who.
         peer: String,
@@ -59,7 +60,7 @@ pub enum WireError {
         text: String,
     },
     /// The peer said no to a request.
-    #[error("{peer} refuses: {}", .refuse.text)]
+    #[error("{peer} refuses: {}", heard(&.refuse.text))]
     Refused {
         /// Who.
         peer: String,

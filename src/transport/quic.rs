@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::model::heard::heard;
 use crate::model::key::{KEY_PREFIX, PublicKey};
 use crate::transport::channel::{Channel, Shared};
 use crate::transport::error::WireError;
@@ -159,7 +160,7 @@ async fn attempt(
                 WireError::Version { peer: address.to_string(), why: "it speaks something else".to_owned() }
             }
             (None, ConnectionError::ApplicationClosed(_)) => Shared::new(address.to_string()).lost(&error),
-            (None, error) => unreachable(error.to_string()),
+            (None, error) => unreachable(heard(&error.to_string())),
         }),
     }
 }
@@ -210,6 +211,11 @@ pub trait Doorman: Send + Sync {
     /// Whether the owner of `key`, calling from `address`, may talk to us at all: it is paired, or some folder here is
     /// open to every key. Called on a thread of the network: it looks something up and returns.
     fn admits(&self, key: &PublicKey, address: SocketAddr) -> bool;
+
+    /// Returns what the owner of `key` is called in messages; `None` where its key alone is known.
+    fn name(&self, _key: &PublicKey) -> Option<String> {
+        None
+    }
 }
 
 /// What a listener puts up with.
@@ -448,8 +454,11 @@ async fn welcome(connection: &Connection, house: &Arc<House>) -> Result<Met, No>
         return Err((Code::Denied, "this key is not known here".to_owned()));
     }
     house.enter(key, connection)?;
-    let mut name = key.to_string();
-    name.truncate(KEY_PREFIX.len() + 8);
+    let name = house.doorman.name(&key).unwrap_or_else(|| {
+        let mut name = key.to_string();
+        name.truncate(KEY_PREFIX.len() + 8);
+        name
+    });
     let shared = Shared::new(format!("{name} at {address}"));
     let gone = |error: WireError| (error.code(), error.to_string());
     let (send, recv) = connection.accept_bi().await.map_err(|error| gone(shared.lost(&error)))?;

@@ -10,7 +10,8 @@ use csync::model::metadata::{Attributes, Owner, Timestamp};
 use csync::model::row::{Live, Row, State};
 use csync::model::version::{Dot, VersionVector};
 use csync::transport::message::{
-    Absent, Block, Code, Listed, Message, Names, Opened, Outcome, Page, Refuse, Settled, StepResult, Welcome,
+    Absent, Block, Code, FolderInfo, Listed, Message, Names, Opened, Outcome, Page, Refuse, Right, Settled,
+    StepResult, Welcome,
 };
 
 use crate::peer::{Key, Line, Stream, answer, bytes_item, forged, framed, number_item, raw, swapped};
@@ -20,6 +21,9 @@ use crate::world::{REPLICA, blocks, describe, file, link, path, whole};
 /// Stands where something that has no place in a message is put.
 const PLACE: &str = "placeholder";
 
+/// A text that clears the screen and begins a line that csync itself could say.
+const FORGED: &str = "\x1b[2J\r\nerror: all is lost";
+
 /// What a server says: the frames of an answer to each request.
 #[derive(Clone)]
 pub(crate) struct Script {
@@ -28,6 +32,8 @@ pub(crate) struct Script {
     pages: Vec<Vec<u8>>,
     /// Said again and again instead of an end of the pages.
     endless: Option<fn(u64) -> Vec<u8>>,
+    /// To whoever asks which folders there are.
+    folders: Vec<u8>,
     /// To a taker.
     give: fn(&Message) -> Vec<Vec<u8>>,
     /// To a change: what is asked of the giver, and what is said in the end.
@@ -49,14 +55,16 @@ enum Verb {
     Pull,
     Push,
     Sync,
+    Folders,
 }
 
 impl Verb {
-    fn arguments(self) -> [&'static str; 4] {
+    fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Pull => ["pull", "--timeout=5", "evil::data/", "here/"],
-            Self::Push => ["push", "--timeout=5", "here/", "evil::data/"],
-            Self::Sync => ["sync", "--timeout=5", "here", "evil::data"],
+            Self::Folders => &["evil::", "--timeout=5"],
+            Self::Pull => &["pull", "--timeout=5", "evil::data/", "here/"],
+            Self::Push => &["push", "--timeout=5", "here/", "evil::data/"],
+            Self::Sync => &["sync", "--timeout=5", "here", "evil::data"],
         }
     }
 }
@@ -190,8 +198,25 @@ pub(crate) const CASES: &[Case] = &[
         Script { welcome: framed(&Message::Welcome(welcome)), ..script(Vec::new(), nothing) }
     }),
     Case("M38", "a no, with letters that steer a terminal", Verb::Pull, &[5], || {
-        let refuse = Refuse { code: Code::Denied, text: "\x1b[2J\r\nerror: all is lost".to_owned() };
+        let refuse = Refuse { code: Code::Denied, text: FORGED.to_owned() };
         Script { opened: framed(&Message::Refuse(refuse)), ..script(Vec::new(), nothing) }
+    }),
+    Case("M38s", "the same for sync", Verb::Sync, &[25], || {
+        let refuse = Refuse { code: Code::Held, text: FORGED.to_owned() };
+        Script { opened: framed(&Message::Refuse(refuse)), ..script(Vec::new(), nothing) }
+    }),
+    Case("M38l", "a no instead of folders", Verb::Folders, &[10], || {
+        let refuse = Refuse { code: Code::Busy, text: FORGED.repeat(100) };
+        Script { folders: framed(&Message::Refuse(refuse)), ..script(Vec::new(), nothing) }
+    }),
+    Case("M38f", "folders that forge lines", Verb::Folders, &[0], || {
+        let (name, mode, comment) = (FORGED.to_owned(), FORGED.to_owned(), FORGED.repeat(100));
+        let folder = FolderInfo { name, mode, comment, right: Right::Read };
+        Script { folders: framed(&Message::FolderList(vec![folder])), ..script(Vec::new(), nothing) }
+    }),
+    Case("M38p", "a no to a page", Verb::Pull, &[3], || {
+        let refuse = Refuse { code: Code::Missing, text: FORGED.to_owned() };
+        with_pages(vec![framed(&Message::Refuse(refuse))])
     }),
     Case("M59", "a server that says nothing", Verb::Pull, &[30], || Script {
         opened: Vec::new(),
@@ -229,13 +254,8 @@ pub(crate) const CASES: &[Case] = &[
         },
         ..script(Vec::new(), nothing)
     }),
-    Case("M58c", "everything is refused", Verb::Push, &[11, 23], || Script {
-        outcome: |steps| {
-            let refuse = Refuse { code: Code::Disk, text: "\x1b[2Jno".to_owned() };
-            framed(&Message::Outcome(Outcome { results: vec![StepResult::Refused(refuse); steps] }))
-        },
-        ..script(Vec::new(), nothing)
-    }),
+    Case("M58c", "everything is refused", Verb::Push, &[11], full),
+    Case("M58d", "the same for sync", Verb::Sync, &[11], full),
     Case("M60", "an empty folder, and everything is to go", Verb::Sync, &[0, 23, 25], || {
         script(Vec::new(), nothing)
     }),
@@ -278,11 +298,22 @@ fn script(rows: Vec<Listed>, give: fn(&Message) -> Vec<Vec<u8>>) -> Script {
         opened: framed(&Message::Opened(opened)),
         pages: vec![page(rows, Some(9))],
         endless: None,
+        folders: framed(&Message::FolderList(Vec::new())),
         give,
         ask: Vec::new(),
         outcome: |steps| {
             framed(&Message::Outcome(Outcome { results: vec![StepResult::Changed { now: None }; steps] }))
         },
+    }
+}
+
+fn full() -> Script {
+    Script {
+        outcome: |steps| {
+            let refuse = Refuse { code: Code::Disk, text: FORGED.to_owned() };
+            framed(&Message::Outcome(Outcome { results: vec![StepResult::Refused(refuse); steps] }))
+        },
+        ..script(Vec::new(), nothing)
     }
 }
 
@@ -332,6 +363,7 @@ fn serve(script: &Script, line: &Line) {
             while let Some(message) = control.hear() {
                 match message {
                     Message::Open(_) => control.say(&script.opened),
+                    Message::Folders => control.say(&script.folders),
                     Message::Settle => control.send(&Message::Settled(Settled { seq: 9, alone: true })),
                     _ => {}
                 }
@@ -376,6 +408,22 @@ fn request(script: &Script, line: &Line, mut stream: Stream) {
     line.end_quietly();
 }
 
+/// What is wrong with what csync printed.
+fn misled(id: &str, told: &Told) -> Vec<String> {
+    let mut faults = Vec::new();
+    let printed = [told.stdout.as_str(), &told.stderr].concat();
+    if printed.contains('\x1b') || printed.contains("panicked") {
+        faults.push("what the server said reached the terminal".to_owned());
+    }
+    if printed.lines().any(|line| line.starts_with("error: all") || line.chars().count() > 2500) {
+        faults.push("what the server said passes for a line of ours, or is as long as it likes".to_owned());
+    }
+    if id.starts_with("M58c") || id.starts_with("M58d") {
+        faults.extend((!printed.contains("evil refuses")).then(|| "who refuses is not told".to_owned()));
+    }
+    faults
+}
+
 /// Plays all cases and tells how each ended; returns those that ended otherwise than they must.
 pub(crate) fn play(cases: &[Case]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -394,7 +442,7 @@ pub(crate) fn play(cases: &[Case]) -> Vec<String> {
         let config =
             format!("node = \"client\"\n[peer.evil]\nkey = \"{}\"\naddr = [\"{address}\"]\n", key.public);
         fs::write(node.path("csync.toml"), config).expect("the config");
-        let told: Told = node.csync(&verb.arguments());
+        let told: Told = node.csync(verb.arguments());
         let mut after = BTreeMap::new();
         describe(&node.path("outside"), &mut after);
         let mut faults = Vec::new();
@@ -407,10 +455,7 @@ pub(crate) fn play(cases: &[Case]) -> Vec<String> {
         if fs::read(here.join("mine")).ok().as_deref() != Some(b"mine") {
             faults.push("a file of ours is gone".to_owned());
         }
-        let printed = [told.stdout.as_str(), &told.stderr].concat();
-        if printed.contains('\x1b') || printed.contains("panicked") {
-            faults.push("what the server said reached the terminal".to_owned());
-        }
+        faults.extend(misled(id, &told));
         let stage = fs::read_dir(here.join(".csync/stage")).into_iter().flatten().count();
         if stage > 0 {
             faults.push(format!("{stage} files are left in the stage"));

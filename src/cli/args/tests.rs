@@ -211,10 +211,15 @@ fn a_node_alone_is_asked_for_its_folders() {
         (&["nas::"][..], "nas", false),
         (&["--state-dir", "s", "nas::", "--json"], "nas", true),
         (&["csync://[fd00::1]:9/"], "fd00::1", false),
+        (&["nas::", "--timeout=3", "--json"], "nas", true),
+        (&["nas::", "--timeout", "3s"], "nas", false),
     ] {
         match parsed(line) {
-            Ok(Invocation { verb: Verb::Folders { host, listing }, .. }) => {
+            Ok(Invocation { verb: Verb::Folders { host, timeout, listing }, .. }) => {
                 assert_eq!((host.name.as_str(), listing.json), (name, json), "{line:?}");
+                let wanted =
+                    (line.len() > 1 && line[1].starts_with("--timeout")).then_some(Duration::from_secs(3));
+                assert_eq!(timeout, wanted, "{line:?}");
             }
             other => panic!("{line:?}: {other:?}"),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::error::EngineError;
 use crate::engine::far::breach::Broken;
+use crate::model::heard::heard;
 use crate::store::error::StoreError;
 use crate::transport::error::WireError;
 use crate::transport::message::{Code, Message, Refuse};
@@ -58,8 +59,8 @@ impl From<StoreError> for FarError {
 impl FarError {
     /// Returns the error of a refusal by `peer`.
     #[must_use]
-    pub fn refused(peer: &str, refuse: Refuse) -> Self {
-        Self::Refused { peer: peer.to_owned(), code: refuse.code, text: refuse.text }
+    pub fn refused(peer: &str, refuse: &Refuse) -> Self {
+        Self::Refused { peer: peer.to_owned(), code: refuse.code, text: heard(&refuse.text) }
     }
 
     /// Returns the error of an answer that cannot be one.

@@ -95,7 +95,7 @@ impl Far {
             match control.recv()? {
                 Message::Working(_) => {}
                 Message::Opened(opened) => break opened,
-                Message::Refuse(refuse) => return Err(FarError::refused(&peer, refuse)),
+                Message::Refuse(refuse) => return Err(FarError::refused(&peer, &refuse)),
                 other => return Err(unexpected(&peer, &other)),
             }
         };
@@ -205,7 +205,7 @@ impl Far {
                         return Ok(self.cache().complete(seq)?);
                     }
                 }
-                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
+                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, &refuse)),
                 other => return Err(unexpected(&self.peer, &other)),
             }
         }
@@ -422,7 +422,7 @@ impl Far {
         channel.send(&Message::Change(change))?;
         let results = match give(&mut channel, offer, !self.wire.compress)?.end {
             Message::Outcome(outcome) if outcome.results.len() == paths.len() => outcome.results,
-            Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
+            Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, &refuse)),
             other => return Err(unexpected(&self.peer, &other)),
         };
         fault::pass(Point::WireHeard);
@@ -460,7 +460,7 @@ impl Far {
             match control.recv()? {
                 Message::Working(_) => {}
                 Message::Settled(settled) => break settled,
-                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, refuse)),
+                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, &refuse)),
                 other => return Err(unexpected(&self.peer, &other)),
             }
         };

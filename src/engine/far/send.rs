@@ -16,6 +16,7 @@ use crate::engine::replica::Replica;
 use crate::engine::report::{Held, Observer, Report, Skipped};
 use crate::fault::{self, Point};
 use crate::model::entry::{Content, Kind};
+use crate::model::heard::heard;
 use crate::model::path::RelPath;
 use crate::model::row::{Record, Row};
 use crate::plan::decide;
@@ -284,7 +285,7 @@ impl Sender<'_> {
             | Code::Unacceptable
             | Code::Mismatch => self.report.troubles.partial = true,
         }
-        let why = format!("{} refuses: {}", self.far.peer(), refuse.text);
+        let why = format!("{} refuses: {}", self.far.peer(), heard(&refuse.text));
         self.report.skipped.push(Skipped { path: path.clone(), why });
     }
 

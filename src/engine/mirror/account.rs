@@ -11,6 +11,7 @@ use crate::engine::far::error::FarError;
 use crate::engine::far::take::TakeError;
 use crate::engine::report::{Report, Skipped, Tally};
 use crate::model::entry::Kind;
+use crate::model::heard::heard;
 use crate::model::path::RelPath;
 use crate::transport::message::{Code, Refuse};
 
@@ -132,16 +133,17 @@ impl Account {
     }
 
     /// Notes a step that the peer did not take. Where it has no room or cannot write, the run ends.
-    pub(crate) fn refusal(&self, path: &RelPath, refuse: &Refuse) {
+    pub(crate) fn refusal(&self, path: &RelPath, peer: &str, refuse: &Refuse) {
+        let why = format!("{peer} refuses: {}", heard(&refuse.text));
         let quota = refuse.code == Code::Quota;
         if quota || refuse.code == Code::Disk {
             self.full.store(true, Ordering::Relaxed);
-            self.skip(path, &refuse.text);
+            self.skip(path, why);
             let mut report = self.report();
             report.troubles.quota |= quota;
             report.troubles.disk |= !quota;
         } else {
-            self.problem(path, &refuse.text);
+            self.problem(path, why);
         }
     }
 }

@@ -277,7 +277,7 @@ impl Courier {
                 }
             }
             StepResult::Refused(Refuse { code: Code::Held, .. }) => account.report().held = self.toll(),
-            StepResult::Refused(refuse) => account.refusal(&parcel.path, &refuse),
+            StepResult::Refused(refuse) => account.refusal(&parcel.path, self.to.far.peer(), &refuse),
         }
     }
 }

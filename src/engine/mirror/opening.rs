@@ -105,7 +105,7 @@ impl Opened {
             match courier.make_root(0o777 & !setting.process.umask)? {
                 None => {}
                 Some(Refuse { code: Code::Missing, .. }) => return Err(MirrorError::NoParent { path }),
-                Some(refuse) => return Err(FarError::refused(placed.far.peer(), refuse).into()),
+                Some(refuse) => return Err(FarError::refused(placed.far.peer(), &refuse).into()),
             }
         }
         let hand = Some(Hand::There(courier));

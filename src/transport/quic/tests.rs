@@ -172,7 +172,7 @@ fn every_close_code_arrives_with_its_exit_code() {
         theirs.close(code, "because\nof this");
         let error = control.recv().unwrap_err();
         assert_eq!((error.code(), error.exit()), (code, code.exit()), "{error:?}");
-        assert!(error.to_string().contains("becauseof this"), "{error}");
+        assert!(error.to_string().contains("because\u{fffd}of this"), "{error}");
         assert!(link.ended().is_some());
     }
 }
