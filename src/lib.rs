@@ -200,6 +200,7 @@ pub mod engine {
         mod outlines;
         pub mod owners;
         pub mod placed;
+        mod ration;
         mod read;
         mod send;
         mod stat;

@@ -121,6 +121,8 @@ pub(crate) const CASES: &[Case] = &[
     Case("M37b", "the same rows without end", Verb::Pull, BAD, || {
         endless(|_| page(vec![row("a", Content::Dir)], None))
     }),
+    Case("M37c", "new rows without end", Verb::Pull, BAD, || endless(thousand)),
+    Case("M37d", "the same for sync", Verb::Sync, BAD, || endless(thousand)),
     Case("M40", "a size of 2^62", Verb::Pull, &[11, 12, 23], || {
         script(vec![row("x", Content::File { digest: Digest([1; 32]), size: 1 << 62 })], |_| {
             whole(&[b"short"])
@@ -325,6 +327,11 @@ fn endless(again: fn(u64) -> Vec<u8>) -> Script {
     Script { pages: Vec::new(), endless: Some(again), ..script(Vec::new(), nothing) }
 }
 
+/// A full page of rows that were not told before.
+fn thousand(number: u64) -> Vec<u8> {
+    page((0..1000).map(|at| row(&format!("{number:09}-{at:03}"), Content::Dir)).collect(), None)
+}
+
 fn set_id(mode: u32) -> Script {
     let mut listed = row("set-id", file(b"x"));
     if let State::Live(live) = &mut listed.row.state {
@@ -468,6 +475,10 @@ pub(crate) fn play(cases: &[Case]) -> Vec<String> {
                 (fs::read(here.join("got")).ok().as_deref() != Some(b"got"))
                     .then(|| "it did not get it".to_owned()),
             );
+        }
+        if id.starts_with("M37") {
+            let kept = fs::read_dir(node.path("state/far")).into_iter().flatten().count();
+            faults.extend((kept > 0).then(|| format!("{kept} files of what it told are kept")));
         }
         if id.starts_with("M41") {
             use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};

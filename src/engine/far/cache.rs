@@ -9,7 +9,6 @@ use data_encoding::HEXLOWER;
 
 use crate::disk::clock;
 use crate::engine::error::EngineError;
-use crate::engine::far::error::FarError;
 use crate::engine::state::{open_database, remove_database};
 use crate::model::entry::{Content, Digest};
 use crate::model::key::PublicKey;
@@ -22,7 +21,7 @@ use crate::store::error::StoreError;
 use crate::store::index::Index;
 use crate::store::meta::{self, Meta};
 use crate::store::peer::{Peer, Peers};
-use crate::transport::message::{Listed, Names, Page};
+use crate::transport::message::{Listed, Names};
 
 /// Smaller files are sent again rather than looked for.
 const REUSED_BYTES_MIN: u64 = 4096;
@@ -77,6 +76,13 @@ impl Cache {
         // Damage costs the memory, which is asked for again.
         let db = open_database(path, mode, clock::now(), &mut |_damaged| {})?;
         Ok(Self { db, replica })
+    }
+
+    /// Forgets everything, and gives back the room.
+    pub(crate) fn forget_all(self) -> Result<(), EngineError> {
+        let (path, mode) = (self.db.path().to_owned(), self.db.mode());
+        drop(self);
+        if mode == Mode::Durable { remove_database(&path) } else { Ok(()) }
     }
 
     /// Returns the peer's sequence up to which everything is known; 0 where nothing is.
@@ -213,18 +219,6 @@ fn names_from(text: &str) -> Names {
         list.push((number, name.into()));
     }
     names
-}
-
-/// Checks that `page` goes on after the path `last`, as a listing must that shall end. Within a page the order was
-/// checked.
-///
-/// # Errors
-/// It does not.
-pub(crate) fn goes_on(peer: &str, page: &Page, last: &mut Option<RelPath>) -> Result<(), FarError> {
-    let first = page.rows.first().map(|listed| &listed.path);
-    let goes_on = if first.is_none() { page.complete.is_some() } else { first > last.as_ref() };
-    *last = page.rows.last().map(|listed| listed.path.clone()).or(last.take());
-    if goes_on { Ok(()) } else { Err(FarError::answer(peer, "a page that leads nowhere")) }
 }
 
 #[cfg(test)]

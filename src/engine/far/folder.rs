@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::stage::{Stage, Staged};
-use crate::engine::far::cache::{Cache, goes_on};
+use crate::engine::far::cache::Cache;
 use crate::engine::far::error::{FarError, unexpected};
 use crate::engine::far::give::{Offer, give};
 use crate::engine::far::owners::Owners;
+use crate::engine::far::ration::Ration;
 use crate::engine::far::read::read;
 use crate::engine::far::stat::{stat, stat_of};
 use crate::engine::far::take::{Need, TakeError, take};
@@ -119,7 +120,13 @@ impl Far {
             tickets: AtomicU64::new(0),
             is_fresh,
         };
-        far.refresh()?;
+        if let Err(error) = far.refresh() {
+            if matches!(error, FarError::Answer { .. }) {
+                // What such a peer told is not kept: it may be the whole disk.
+                far.cache.into_inner().unwrap_or_else(PoisonError::into_inner).forget_all()?;
+            }
+            return Err(error);
+        }
         Ok(far)
     }
 
@@ -195,12 +202,12 @@ impl Far {
         }
         let mut channel = self.link.channel()?;
         channel.send(&Message::List(List { since, below: self.prefix.clone(), after: None }))?;
-        let mut last = None;
+        let mut ration = Ration::of(&self.opened, since);
         loop {
             match channel.recv()? {
                 Message::Working(_) => {}
                 Message::Page(page) => {
-                    goes_on(&self.peer, &page, &mut last)?;
+                    ration.take(&self.peer, &page)?;
                     if let Some(seq) = self.take_page(page)? {
                         return Ok(self.cache().complete(seq)?);
                     }
