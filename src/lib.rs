@@ -196,6 +196,7 @@ pub mod engine {
         mod inflow;
         mod ladder;
         pub mod offer;
+        mod outcome;
         pub mod outflow;
         mod outlines;
         pub mod owners;

@@ -78,7 +78,7 @@ fn nothing_becomes_larger_than_its_weight() {
             Message::Change(change) => {
                 change.steps.iter().map(weight::of_step).sum::<usize>() + weight::of_names(&change.names)
             }
-            Message::Outcome(Outcome { results }) => results.iter().map(weight::of_result).sum(),
+            Message::Outcome(Outcome { results, .. }) => results.iter().map(weight::of_result).sum(),
             other => panic!("{other:?}"),
         };
         let (kind, body) = encode(&message);

@@ -8,19 +8,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::model::heard::heard;
 use crate::transport::codec::message::{decode, encode};
 use crate::transport::error::WireError;
 use crate::transport::frame::{HEADER_BYTES, Header, Type};
-use crate::transport::message::{Code, Message};
+use crate::transport::message::{Code, Message, Working};
 use crate::transport::runtime;
 use crate::transport::throttle::Throttle;
 use crate::transport::tuning::IDLE;
 
 /// How long nothing may move while something is expected, unless said otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a peer is told that what it asked for is still being worked on.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Fewer bytes than this within the patience are no progress: a peer that sends a byte a second holds nobody.
 const PROGRESS_BYTES: usize = 4 << 10;
 /// Read from the stream at a time.
@@ -127,29 +130,51 @@ impl Shared {
     }
 }
 
-/// Where the bytes go and come from.
+/// Where the bytes come from.
 #[derive(Debug)]
-enum Ends {
-    Quic { send: SendStream, recv: RecvStream },
-    Memory { send: WriteHalf<DuplexStream>, recv: ReadHalf<DuplexStream> },
+enum Source {
+    Quic(RecvStream),
+    Memory(ReadHalf<DuplexStream>),
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Sink {
+    Quic(SendStream),
+    Memory(WriteHalf<DuplexStream>),
+}
+
+/// The half of a stream that messages leave by. Whoever holds it writes whole frames.
+#[derive(Debug)]
+struct Outlet {
+    sink: Sink,
+    shared: Arc<Shared>,
+    finished: bool,
 }
 
 /// One stream: messages in order, both ways. Dropping it before both sides finished tells the other side so.
 #[derive(Debug)]
 pub struct Channel {
-    ends: Ends,
+    source: Source,
+    outlet: Arc<Mutex<Outlet>>,
     shared: Arc<Shared>,
     inbox: Inbox,
-    finished: bool,
+}
+
+/// Says at intervals that something is being worked on, for as long as it lives.
+#[derive(Debug)]
+pub struct Herald {
+    _ends_when_dropped: oneshot::Sender<()>,
 }
 
 impl Channel {
     pub(crate) fn new(send: SendStream, recv: RecvStream, shared: Arc<Shared>) -> Self {
-        Self::over(Ends::Quic { send, recv }, shared)
+        Self::over(Source::Quic(recv), Sink::Quic(send), shared)
     }
 
-    fn over(ends: Ends, shared: Arc<Shared>) -> Self {
-        Self { ends, shared, inbox: Inbox::default(), finished: false }
+    fn over(source: Source, sink: Sink, shared: Arc<Shared>) -> Self {
+        let outlet = Outlet { sink, shared: Arc::clone(&shared), finished: false };
+        Self { source, outlet: Arc::new(Mutex::new(outlet)), shared, inbox: Inbox::default() }
     }
 
     /// Returns the two ends of a stream within this process. All messages pass the codec.
@@ -158,7 +183,7 @@ impl Channel {
         let (left, right) = tokio::io::duplex(PAIR_BYTES);
         let end = |stream, name: &str| {
             let (recv, send) = tokio::io::split(stream);
-            Self::over(Ends::Memory { send, recv }, Shared::new(name.to_owned()))
+            Self::over(Source::Memory(recv), Sink::Memory(send), Shared::new(name.to_owned()))
         };
         (end(left, "the other end"), end(right, "the other end"))
     }
@@ -190,7 +215,8 @@ impl Channel {
     pub fn give_away(&mut self, message: Message) -> Result<(), WireError> {
         let frame = self.frame(&message)?;
         drop(message);
-        runtime::wait_for(self.write(frame)).map_err(Shared::no_runtime)?
+        runtime::wait_for(async { self.outlet.lock().await.write(frame).await })
+            .map_err(Shared::no_runtime)?
     }
 
     /// Returns the next message.
@@ -215,23 +241,36 @@ impl Channel {
     /// # Errors
     /// The peer has dropped the stream.
     pub fn finish(&mut self) -> Result<(), WireError> {
-        self.finished = true;
-        match &mut self.ends {
-            Ends::Quic { send, .. } => {
-                send.finish().map_err(|_closed| WireError::ClosedHere { peer: self.shared.peer.clone() })
+        let finish = async { self.outlet.lock().await.finish().await };
+        runtime::wait_for(finish).map_err(Shared::no_runtime)?
+    }
+
+    /// Has the peer told every two seconds that what it asked for is being worked on, until the herald is dropped,
+    /// whatever else is said and heard on this channel meanwhile.
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub fn herald(&self) -> Result<Herald, WireError> {
+        let frame = self.frame(&Message::Working(Working { done: 0 }))?;
+        let outlet = Arc::clone(&self.outlet);
+        let (sender, mut end) = oneshot::channel();
+        let tell = async move {
+            while timeout(HEARTBEAT, &mut end).await.is_err() {
+                // Whoever holds it says something already.
+                let Ok(mut outlet) = outlet.try_lock() else { continue };
+                let is_over = end.try_recv() != Err(oneshot::error::TryRecvError::Empty);
+                if is_over || outlet.write(frame.clone()).await.is_err() {
+                    return;
+                }
             }
-            Ends::Memory { send, .. } => {
-                // Closing a pipe in memory does not wait for anything.
-                runtime::wait_for(send.shutdown())
-                    .and_then(|shut| shut)
-                    .map_err(|_gone| WireError::ClosedHere { peer: self.shared.peer.clone() })
-            }
-        }
+        };
+        runtime::handle().map_err(Shared::no_runtime)?.spawn(tell);
+        Ok(Herald { _ends_when_dropped: sender })
     }
 
     pub(crate) async fn send_soon(&mut self, message: &Message) -> Result<(), WireError> {
         let frame = self.frame(message)?;
-        self.write(frame).await
+        self.outlet.lock().await.write(frame).await
     }
 
     fn frame(&self, message: &Message) -> Result<Vec<u8>, WireError> {
@@ -242,32 +281,6 @@ impl Channel {
         })?;
         frame.splice(..0, header);
         Ok(frame)
-    }
-
-    async fn write(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
-        let shared = Arc::clone(&self.shared);
-        let late = |_elapsed| shared.timed_out("sending");
-        match &mut self.ends {
-            Ends::Memory { send, .. } => timeout(shared.patience(), send.write_all(&frame))
-                .await
-                .map_err(late)?
-                .map_err(|_gone| shared.dropped(VarInt::from_u32(0))),
-            Ends::Quic { send, .. } => {
-                let mut rest = Bytes::from(frame);
-                while !rest.is_empty() {
-                    let portion = rest.len().min(shared.sending.portion());
-                    shared.sending.pass(portion).await;
-                    let mut chunks = [rest.split_to(portion)];
-                    while !chunks[0].is_empty() {
-                        timeout(shared.patience(), send.write_chunks(&mut chunks))
-                            .await
-                            .map_err(late)?
-                            .map_err(|error| shared.write_failed(error))?;
-                    }
-                }
-                Ok(())
-            }
-        }
     }
 
     pub(crate) async fn recv_soon(&mut self) -> Result<Message, WireError> {
@@ -301,7 +314,7 @@ impl Channel {
         let mut until = patience.map(|patience| Instant::now() + patience);
         let mut moved = 0;
         while self.inbox.held() < wanted {
-            let read = self.ends.read(self.inbox.room(wanted, self.shared.receiving.portion()));
+            let read = self.source.read(self.inbox.room(wanted, self.shared.receiving.portion()));
             let count = match until {
                 Some(until) => {
                     timeout_at(until, read).await.map_err(|_elapsed| self.shared.timed_out("waiting for it"))
@@ -327,9 +340,46 @@ impl Channel {
     }
 }
 
-impl Drop for Channel {
+impl Outlet {
+    async fn write(&mut self, frame: Vec<u8>) -> Result<(), WireError> {
+        let shared = Arc::clone(&self.shared);
+        let late = |_elapsed| shared.timed_out("sending");
+        match &mut self.sink {
+            Sink::Memory(send) => timeout(shared.patience(), send.write_all(&frame))
+                .await
+                .map_err(late)?
+                .map_err(|_gone| shared.dropped(VarInt::from_u32(0))),
+            Sink::Quic(send) => {
+                let mut rest = Bytes::from(frame);
+                while !rest.is_empty() {
+                    let portion = rest.len().min(shared.sending.portion());
+                    shared.sending.pass(portion).await;
+                    let mut chunks = [rest.split_to(portion)];
+                    while !chunks[0].is_empty() {
+                        timeout(shared.patience(), send.write_chunks(&mut chunks))
+                            .await
+                            .map_err(late)?
+                            .map_err(|error| shared.write_failed(error))?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), WireError> {
+        self.finished = true;
+        let finished = match &mut self.sink {
+            Sink::Quic(send) => send.finish().is_ok(),
+            Sink::Memory(send) => send.shutdown().await.is_ok(),
+        };
+        if finished { Ok(()) } else { Err(WireError::ClosedHere { peer: self.shared.peer.clone() }) }
+    }
+}
+
+impl Drop for Outlet {
     fn drop(&mut self) {
-        if let Ends::Quic { send, .. } = &mut self.ends
+        if let Sink::Quic(send) = &mut self.sink
             && !self.finished
         {
             // Without this the other side would take what it got for all there is. Fails if the stream is gone.
@@ -338,12 +388,12 @@ impl Drop for Channel {
     }
 }
 
-impl Ends {
+impl Source {
     /// Returns how many bytes were read into `buffer`, `None` at the end.
     async fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, ReadError> {
         match self {
-            Self::Quic { recv, .. } => recv.read(buffer).await,
-            Self::Memory { recv, .. } => match recv.read(buffer).await {
+            Self::Quic(recv) => recv.read(buffer).await,
+            Self::Memory(recv) => match recv.read(buffer).await {
                 Ok(0) | Err(_) => Ok(None),
                 Ok(count) => Ok(Some(count)),
             },

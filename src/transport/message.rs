@@ -375,8 +375,10 @@ pub struct Carried {
 /// What became of the steps of a [`Change`], in their order.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
-    /// One for each step.
+    /// One for each step, or for the next ones, until all have one.
     pub results: Vec<StepResult>,
+    /// Those of further steps follow in another message.
+    pub more: bool,
 }
 
 /// What became of one step.

@@ -1,5 +1,7 @@
 //! What a guest asks for that it must not get: paths, rows, contents, differences.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use csync::model::entry::{Content, Digest, Kind};
 use csync::model::path::RelPath;
 use csync::transport::message::{
@@ -313,6 +315,18 @@ pub(crate) const CASES: &[Case] = &[
         delete_all(world, false)
     }),
     Case("H60c", "everything is to be emptied", Expected::One(End::Refused(Code::Held)), empty_all),
+    Case("H58b", "a batch whose forerunner does not come", Expected::One(End::Ignored), |world| {
+        let visitor = world.visitor();
+        let mut stream = visitor.line.stream();
+        let mut change = one(make("ok-x", Content::Dir));
+        if let Message::Change(change) = &mut change {
+            change.number = 1;
+        }
+        stream.send(&change);
+        assert!(matches!(stream.hear(), Some(Message::Working(_))), "it is not told that it waits");
+        End::Ignored
+    }),
+    Case("H63", "results of 3 MiB", Expected::One(End::Changed), heavy_results),
 ];
 
 fn remove(at: &str, expect: u64) -> Step {
@@ -418,4 +432,23 @@ fn empty_all(world: &World) -> End {
         _ => Vec::new(),
     };
     last(visitor.change(steps, &give))
+}
+
+/// Wants to make what stands there already; what does is told, and far more of it than one message holds.
+fn heavy_results(world: &World) -> End {
+    let names: Vec<String> = (0..700).map(|at| format!("many-links-{at:03}")).collect();
+    let mut rng = fastrand::Rng::with_seed(9);
+    for name in &names {
+        let target: Vec<u8> = (0..4000).map(|_| rng.u8(1..)).collect();
+        std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(&target), world.root().join(name))
+            .expect("a link");
+    }
+    let steps = names.iter().map(|name| make(name, file(b"x"))).collect();
+    let results = world.visitor().change(steps, &|asked| match asked {
+        Message::Whole(ids) => whole(&vec![&b"x"[..]; ids.len()]),
+        _ => Vec::new(),
+    });
+    let results = results.expect("an outcome");
+    assert_eq!(results.len(), names.len());
+    same(&results.iter().map(end_of).collect::<Vec<_>>())
 }

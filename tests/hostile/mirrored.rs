@@ -247,17 +247,28 @@ pub(crate) const CASES: &[Case] = &[
         ..script(Vec::new(), nothing)
     }),
     Case("M58", "an outcome with too few results", Verb::Push, BAD, || Script {
-        outcome: |_| framed(&Message::Outcome(Outcome { results: Vec::new() })),
+        outcome: |_| framed(&Message::Outcome(Outcome { results: Vec::new(), more: false })),
         ..script(Vec::new(), nothing)
     }),
     Case("M58b", "an outcome with too many results", Verb::Push, BAD, || Script {
         outcome: |steps| {
-            framed(&Message::Outcome(Outcome { results: vec![StepResult::Changed { now: None }; steps + 1] }))
+            framed(&Message::Outcome(Outcome {
+                results: vec![StepResult::Changed { now: None }; steps + 1],
+                more: false,
+            }))
         },
         ..script(Vec::new(), nothing)
     }),
     Case("M58c", "everything is refused", Verb::Push, &[11], full),
     Case("M58d", "the same for sync", Verb::Sync, &[11], full),
+    Case("M58e", "results without end", Verb::Push, BAD, || Script {
+        outcome: |_| framed(&Message::Outcome(Outcome { results: Vec::new(), more: true })),
+        ..script(Vec::new(), nothing)
+    }),
+    Case("M59c", "no outcome, from one who is awake", Verb::Push, &[30], || Script {
+        outcome: |_| Vec::new(),
+        ..script(Vec::new(), nothing)
+    }),
     Case("M60", "an empty folder, and everything is to go", Verb::Sync, &[0, 23, 25], || {
         script(Vec::new(), nothing)
     }),
@@ -304,7 +315,10 @@ fn script(rows: Vec<Listed>, give: fn(&Message) -> Vec<Vec<u8>>) -> Script {
         give,
         ask: Vec::new(),
         outcome: |steps| {
-            framed(&Message::Outcome(Outcome { results: vec![StepResult::Changed { now: None }; steps] }))
+            framed(&Message::Outcome(Outcome {
+                results: vec![StepResult::Changed { now: None }; steps],
+                more: false,
+            }))
         },
     }
 }
@@ -313,7 +327,10 @@ fn full() -> Script {
     Script {
         outcome: |steps| {
             let refuse = Refuse { code: Code::Disk, text: FORGED.to_owned() };
-            framed(&Message::Outcome(Outcome { results: vec![StepResult::Refused(refuse); steps] }))
+            framed(&Message::Outcome(Outcome {
+                results: vec![StepResult::Refused(refuse); steps],
+                more: false,
+            }))
         },
         ..script(Vec::new(), nothing)
     }

@@ -11,8 +11,8 @@ use csync::model::metadata::Attributes;
 use csync::model::path::RelPath;
 use csync::model::version::ReplicaId;
 use csync::transport::message::{
-    Act, Block, Carried, Change, Code, Fetch, Hello, Item, List, Listed, Message, Names, Open, Outcome,
-    Right, Step, StepResult,
+    Act, Block, Carried, Change, Code, Fetch, Hello, Item, List, Listed, Message, Names, Open, Right, Step,
+    StepResult,
 };
 
 use crate::peer::{DEADLINE, End, Key, Line, Stream, call, framed};
@@ -273,11 +273,16 @@ impl Visitor {
         change: &Message,
         give: &dyn Fn(&Message) -> Vec<Vec<u8>>,
     ) -> Result<Vec<StepResult>, End> {
-        let mut stream = self.line.stream();
+        let (mut stream, mut results) = (self.line.stream(), Vec::new());
         stream.send(change);
         loop {
             match stream.answer() {
-                Some(Message::Outcome(Outcome { results })) => return Ok(results),
+                Some(Message::Outcome(outcome)) => {
+                    results.extend(outcome.results);
+                    if !outcome.more {
+                        return Ok(results);
+                    }
+                }
                 Some(Message::Refuse(refuse)) => return Err(End::Refused(refuse.code)),
                 Some(asked) => give(&asked).iter().for_each(|frame| stream.say(frame)),
                 None => return Err(self.line.end()),

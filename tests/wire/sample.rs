@@ -51,7 +51,7 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
         11 => Message::Page(page(rng)),
         12 => Message::Fetch(Fetch { items: items(rng), plain: false }),
         13 => Message::Change(change(rng)),
-        14 => Message::Outcome(Outcome { results: some(rng, 20, result) }),
+        14 => Message::Outcome(Outcome { results: some(rng, 20, result), more: false }),
         15 => Message::Whole(some(rng, 20, |rng| rng.u32(..))),
         16 => Message::Outline(rng.u32(..)),
         17 => Message::Groups(some(rng, 90, |rng| rng.u8(..))),

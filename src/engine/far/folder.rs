@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::disk::stage::{Stage, Staged};
 use crate::engine::far::cache::Cache;
 use crate::engine::far::error::{FarError, unexpected};
-use crate::engine::far::give::{Offer, give};
+use crate::engine::far::give::{Offer, give_soon};
+use crate::engine::far::outcome::results;
 use crate::engine::far::owners::Owners;
 use crate::engine::far::ration::Ration;
 use crate::engine::far::read::read;
@@ -406,7 +407,6 @@ impl Far {
     ///
     /// # Errors
     /// The connection fails, or the peer refuses the batch as a whole.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
     pub fn change(
         &self,
         ticket: u64,
@@ -427,11 +427,8 @@ impl Far {
         let whole = self.wire.whole;
         let change = Change { number: ticket, steps, names, deletes, approved, whole };
         channel.send(&Message::Change(change))?;
-        let results = match give(&mut channel, offer, !self.wire.compress)?.end {
-            Message::Outcome(outcome) if outcome.results.len() == paths.len() => outcome.results,
-            Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, &refuse)),
-            other => return Err(unexpected(&self.peer, &other)),
-        };
+        let first = give_soon(&mut channel, offer, !self.wire.compress)?.end;
+        let results = results(&self.peer, &mut channel, first, paths.len())?;
         fault::pass(Point::WireHeard);
         self.remember(&paths, &results)?;
         let owners = self.owners();

@@ -74,17 +74,36 @@ pub struct Given {
 /// # Errors
 /// The wire fails, or the taker asks for what nobody may ask for.
 pub fn give(channel: &mut Channel, offer: &dyn Offer, plain: bool) -> Result<Given, Broken> {
+    converse(channel, offer, plain, Channel::wait)
+}
+
+/// As [`give`], to a taker that says so when it works on something for long: one that says nothing at all is given up.
+///
+/// # Errors
+/// As [`give`].
+pub fn give_soon(channel: &mut Channel, offer: &dyn Offer, plain: bool) -> Result<Given, Broken> {
+    converse(channel, offer, plain, |channel| channel.recv().map(Some))
+}
+
+fn converse(
+    channel: &mut Channel,
+    offer: &dyn Offer,
+    plain: bool,
+    next: impl Fn(&mut Channel) -> Result<Option<Message>, WireError>,
+) -> Result<Given, Broken> {
     let compressor = if plain { None } else { Some(Compressor::new()?) };
     let (volume, outlines) = (Volume::default(), Outlines::default());
     let mut giver = Giver { channel, offer, compressor, outlines, volume, void: Vec::new() };
     loop {
-        let Some(message) = giver.channel.wait()? else {
+        let Some(message) = next(giver.channel)? else {
             let (peer, text) =
                 (giver.channel.peer().to_owned(), "it stopped in the middle of a request".to_owned());
             return Err(WireError::Closed { peer, code: Code::Done, text }.into());
         };
         if let Message::Whole(ids) = &message {
             giver.whole(ids)?;
+        } else if matches!(message, Message::Working(_)) {
+            // The taker has not forgotten us.
         } else if let Message::Outline(id) = message {
             giver.outline(id)?;
         } else if let Message::Expand(expand) = &message {

@@ -18,7 +18,8 @@ use crate::model::path::RelPath;
 use crate::plan::decide::{Source, Step as Way};
 use crate::store::error::StoreError;
 use crate::transport::channel::Channel;
-use crate::transport::message::{Act, Change, Message, Outcome, Refuse, Step};
+use crate::transport::message::{Act, Change, Message, Outcome, Refuse, Step, StepResult};
+use crate::transport::weight::{MESSAGE_BYTES, of_result};
 
 /// Does what `change` asks for, and says what became of each step once all of it is durable.
 pub(crate) fn answer(visit: &Visit, channel: &mut Channel, change: &Change) -> Result<(), ServeError> {
@@ -26,6 +27,7 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, change: &Change) -> R
         return Ok(channel.send(&Message::Refuse(refuse))?);
     }
     let ticket = visit.enter(change.number)?;
+    let working = channel.herald()?;
     let host = &visit.host;
     let owners = Owners::new(host.settings.owner != OwnerRule::ByName, change.names.clone());
     let fixed = host.fixed.as_ref();
@@ -49,7 +51,27 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, change: &Change) -> R
     guest.end()?;
     ticket.pass();
     fault::pass(Point::WireOutcome);
-    Ok(channel.send(&Message::Outcome(Outcome { results }))?)
+    drop(working);
+    tell(channel, results)
+}
+
+/// Says what became of each step, in as many messages as that takes.
+fn tell(channel: &mut Channel, results: Vec<StepResult>) -> Result<(), ServeError> {
+    let mut rest = results.into_iter().peekable();
+    loop {
+        let (mut results, mut weight) = (Vec::new(), 0);
+        while weight < MESSAGE_BYTES
+            && let Some(result) = rest.next()
+        {
+            weight += of_result(&result);
+            results.push(result);
+        }
+        let more = rest.peek().is_some();
+        channel.send(&Message::Outcome(Outcome { results, more }))?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// A batch as it looks before its turn.

@@ -2,9 +2,7 @@
 //!
 //! The guest decides what shall be; here it is checked against what the guest may do and what this folder holds (S4).
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::config::settings::OwnerRule;
 use crate::engine::act::Crew;
@@ -22,15 +20,10 @@ use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
 use crate::plan::guard::Limit;
 use crate::transport::channel::Channel;
-use crate::transport::error::WireError;
 use crate::transport::link::Link;
 use crate::transport::message::{
     Bound, Code, FolderInfo, Guard, Message, Open, Opened, REQUESTS_MAX, Refuse, Right, Settled, Unread,
-    Working,
 };
-
-/// How often the guest is told that its folder is still being looked at.
-const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// What a guest was granted.
 #[derive(Clone, Debug)]
@@ -119,7 +112,10 @@ fn grant(link: &Link, opener: &dyn Opener, open: &Open) -> Result<Grant, Refuse>
 /// Opens the folder and answers requests until the peer has no more.
 fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) -> Result<(), ServeError> {
     let Grant { host, right, by } = grant;
-    let opened = match patiently(control, || look(&host, link.peer()))? {
+    let working = control.herald()?;
+    let looked = look(&host, link.peer());
+    drop(working);
+    let opened = match looked {
         Ok(opened) => opened,
         Err(error) => {
             turn_away(control, told(&host.name, &error))?;
@@ -218,7 +214,9 @@ fn settle(visit: &Visit, control: &mut Channel) -> Result<(), ServeError> {
         if message != Message::Settle {
             return Err(ServeError::Protocol("another message than the end of changes"));
         }
-        let settled = patiently(control, || finish(visit))??;
+        let working = control.herald()?;
+        let settled = finish(visit)?;
+        drop(working);
         control.send(&Message::Settled(settled))?;
     }
     Ok(())
@@ -231,27 +229,6 @@ fn finish(visit: &Visit) -> Result<Settled, EngineError> {
     Crew::new(&replica, &visit.by, &*replica, &mut silent, &mut report).finish()?;
     let seq = replica.seq();
     Ok(Settled { seq, alone: seq == visit.opened + visit.doings().advanced })
-}
-
-/// Does `work` while the peer is told that it is being done.
-fn patiently<T: Send>(
-    control: &mut Channel,
-    work: impl FnOnce() -> Result<T, EngineError> + Send,
-) -> Result<Result<T, EngineError>, WireError> {
-    std::thread::scope(|scope| {
-        let (ended, end) = channel::<()>();
-        let worker = scope.spawn(move || {
-            let _told_when_dropped = ended;
-            work()
-        });
-        let mut told = Ok(());
-        while end.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-            told = told.and_then(|()| control.send(&Message::Working(Working { done: 0 })));
-        }
-        // A panic there is a panic of this thread.
-        let done = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        told.map(|()| done)
-    })
 }
 
 /// Answers one request.

@@ -10,7 +10,7 @@ const SOON: Duration = Duration::from_millis(200);
 fn raw() -> (Channel, DuplexStream) {
     let (near, far) = tokio::io::duplex(PAIR_BYTES);
     let (recv, send) = tokio::io::split(near);
-    (Channel::over(Ends::Memory { send, recv }, Shared::new("peer".to_owned())), far)
+    (Channel::over(Source::Memory(recv), Sink::Memory(send), Shared::new("peer".to_owned())), far)
 }
 
 fn say(far: &mut DuplexStream, bytes: &[u8]) {

@@ -103,9 +103,12 @@ pub(crate) fn write_outcome(writer: &mut Writer, outcome: &Outcome) {
             }
         }
     }
-    writer.array(2);
+    writer.array(if outcome.more { 3 } else { 2 });
     table.write(writer);
     writer.raw(&results.finish());
+    if outcome.more {
+        writer.bool(true);
+    }
 }
 
 pub(crate) fn read_outcome(reader: &mut Reader<'_>) -> Result<Outcome, CodecError> {
@@ -113,8 +116,9 @@ pub(crate) fn read_outcome(reader: &mut Reader<'_>) -> Result<Outcome, CodecErro
     let table = fields.need(reader, Table::read)?;
     let results = fields
         .need(reader, |reader| reader.list("results", ITEMS_MAX, |reader| read_result(reader, &table)))?;
+    let more = fields.may(reader, |reader| reader.bool("whether results follow"))?.unwrap_or_default();
     fields.end(reader)?;
-    Ok(Outcome { results })
+    Ok(Outcome { results, more })
 }
 
 fn read_result(reader: &mut Reader<'_>, table: &Table) -> Result<StepResult, CodecError> {

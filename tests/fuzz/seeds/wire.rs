@@ -89,7 +89,7 @@ fn change_messages() -> Vec<Message> {
             approved: true,
             whole: false,
         }),
-        Message::Outcome(Outcome { results }),
+        Message::Outcome(Outcome { results, more: false }),
         Message::Refuse(refuse),
     ]
 }
