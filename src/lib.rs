@@ -129,6 +129,7 @@ pub mod transport {
     pub mod message;
     pub mod quic;
     mod runtime;
+    pub mod seats;
     mod throttle;
     mod tls;
     mod tuning;

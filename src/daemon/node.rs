@@ -19,7 +19,7 @@ use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
 use crate::transport::link::Link;
 use crate::transport::message::{Code, FolderInfo, Open, Refuse, Right};
-use crate::transport::quic::Doorman;
+use crate::transport::seats::{Doorman, Welcomed};
 
 /// This node: what it grants, what it serves, who is there.
 pub struct Node {
@@ -132,13 +132,14 @@ impl Node {
 }
 
 impl Doorman for Node {
-    fn admits(&self, key: &PublicKey, address: SocketAddr) -> bool {
+    fn admits(&self, key: &PublicKey, address: SocketAddr) -> Option<Welcomed> {
         let caller = Caller { key: *key, address: address.ip() };
-        let admitted = self.grants().admits(caller);
-        if !admitted {
+        let grants = self.grants();
+        if !grants.admits(caller) {
             self.log.line(self.about(Level::Warning, "stranger refused", caller));
+            return None;
         }
-        admitted
+        Some(if grants.name(key).is_some() { Welcomed::Known } else { Welcomed::Anybody })
     }
 
     fn name(&self, key: &PublicKey) -> Option<String> {

@@ -27,7 +27,8 @@ use crate::transport::error::WireError;
 use crate::transport::identity::Identity;
 use crate::transport::link::Link;
 use crate::transport::message::Code;
-use crate::transport::quic::{Doorman, Limits, Listener};
+use crate::transport::quic::Listener;
+use crate::transport::seats::{Doorman, Limits};
 
 /// How long sessions that were told to end may take for the batch that they are in.
 const LAST_BATCH: Duration = Duration::from_secs(30);

@@ -1,6 +1,5 @@
 //! Calling peers and being called.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +21,7 @@ use crate::transport::identity::Identity;
 use crate::transport::link::{Goodbye, Link, said};
 use crate::transport::message::{Code, Hello, Message, Welcome};
 use crate::transport::runtime;
+use crate::transport::seats::{Doorman, Limits, Seat, Seats};
 use crate::transport::tls;
 use crate::transport::tuning;
 
@@ -206,39 +206,6 @@ async fn introduce(
     Ok(Met { connection, peer, shared, control })
 }
 
-/// Decides who may come in.
-pub trait Doorman: Send + Sync {
-    /// Whether the owner of `key`, calling from `address`, may talk to us at all: it is paired, or some folder here is
-    /// open to every key. Called on a thread of the network: it looks something up and returns.
-    fn admits(&self, key: &PublicKey, address: SocketAddr) -> bool;
-
-    /// Returns what the owner of `key` is called in messages; `None` where its key alone is known.
-    fn name(&self, _key: &PublicKey) -> Option<String> {
-        None
-    }
-}
-
-/// What a listener puts up with.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// From a caller's first byte until it is let in.
-    pub handshake: Duration,
-    /// Callers that are not let in yet; more are not answered.
-    pub pending: usize,
-    /// Above so many, a caller must first show that its address is its own.
-    pub retry: usize,
-    /// Connections; more are told that we are busy.
-    pub sessions: usize,
-    /// Connections of one key, so that none keeps the others out.
-    pub of_one_key: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { handshake: Duration::from_secs(10), pending: 256, retry: 64, sessions: 256, of_one_key: 32 }
-    }
-}
-
 /// Who is connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Session {
@@ -262,7 +229,7 @@ struct House {
     limits: Limits,
     crypto: Arc<QuicServerConfig>,
     pending: AtomicUsize,
-    sessions: Mutex<HashMap<usize, (PublicKey, Connection)>>,
+    seats: Arc<Seats>,
 }
 
 /// Connections that wait for [`Listener::accept`].
@@ -292,7 +259,7 @@ impl Listener {
             limits,
             crypto: Arc::new(crypto),
             pending: AtomicUsize::new(0),
-            sessions: Mutex::default(),
+            seats: Arc::default(),
         });
         let config = house.config(address.ip());
         let (hand_over, ready) = mpsc::channel(READY_MAX);
@@ -329,23 +296,16 @@ impl Listener {
     /// Returns who is connected now.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
-        let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions
-            .values()
-            .map(|(peer, connection)| Session { peer: *peer, address: connection.remote_address() })
-            .collect()
+        let session = |seat: &Seat| Session { peer: seat.peer, address: seat.connection.remote_address() };
+        self.house.seats.each(|seat| Some(session(seat)))
     }
 
     /// Ends the connections of all keys that the doorman does not admit any more; returns how many.
     pub fn recheck(&self) -> usize {
-        let strangers: Vec<Connection> = {
-            let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions
-                .values()
-                .filter(|(peer, connection)| !self.house.doorman.admits(peer, connection.remote_address()))
-                .map(|(_, connection)| connection.clone())
-                .collect()
-        };
+        let strangers = self.house.seats.each(|seat| {
+            let admitted = self.house.doorman.admits(&seat.peer, seat.connection.remote_address());
+            admitted.is_none().then(|| seat.connection.clone())
+        });
         for connection in &strangers {
             Goodbye::say(connection, Code::Denied, "this key was revoked");
         }
@@ -354,21 +314,17 @@ impl Listener {
 
     /// Ends all connections of `key` with `code`; returns how many.
     pub fn close(&self, key: &PublicKey, code: Code, text: &str) -> usize {
-        let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut count = 0;
-        for (_, connection) in sessions.values().filter(|(peer, _)| peer == key) {
+        let theirs = self.house.seats.each(|seat| (seat.peer == *key).then(|| seat.connection.clone()));
+        for connection in &theirs {
             Goodbye::say(connection, code, text);
-            count += 1;
         }
-        count
+        theirs.len()
     }
 
     /// Takes no more calls and ends all connections; returns when the peers have been told.
     pub fn shutdown(&self, text: &str) {
-        let goodbyes = {
-            let sessions = self.house.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.values().map(|(_, connection)| Goodbye::say(connection, Code::Shutdown, text)).collect()
-        };
+        let goodbyes =
+            self.house.seats.each(|seat| Some(Goodbye::say(&seat.connection, Code::Shutdown, text)));
         self.endpoint.close(VarInt::from_u32(u32::from(Code::Shutdown.number())), text.as_bytes());
         // No runtime: then there is no connection either.
         runtime::wait_for(said(goodbyes)).ok();
@@ -450,10 +406,9 @@ async fn welcome(connection: &Connection, house: &Arc<House>) -> Result<Met, No>
     let key = shown
         .and_then(|shown| tls::key_of(shown.first()?))
         .ok_or_else(|| (Code::Denied, "no key was shown".to_owned()))?;
-    if !house.doorman.admits(&key, address) {
-        return Err((Code::Denied, "this key is not known here".to_owned()));
-    }
-    house.enter(key, connection)?;
+    let welcomed = house.doorman.admits(&key, address);
+    let welcomed = welcomed.ok_or_else(|| (Code::Denied, "this key is not known here".to_owned()))?;
+    house.seats.enter(&house.limits, (key, welcomed), connection)?;
     let name = house.doorman.name(&key).unwrap_or_else(|| {
         let mut name = key.to_string();
         name.truncate(KEY_PREFIX.len() + 8);
@@ -473,26 +428,6 @@ async fn welcome(connection: &Connection, house: &Arc<House>) -> Result<Met, No>
     let welcome = Welcome { version, agent: AGENT.to_owned(), node: house.node.clone() };
     control.send_soon(&Message::Welcome(welcome)).await.map_err(gone)?;
     Ok(Met { connection: connection.clone(), peer: key, shared, control })
-}
-
-impl House {
-    /// Counts a connection among the sessions until it ends.
-    fn enter(self: &Arc<Self>, key: PublicKey, connection: &Connection) -> Result<(), No> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if sessions.len() >= self.limits.sessions {
-            return Err((Code::Busy, "too many connections".to_owned()));
-        }
-        if sessions.values().filter(|(peer, _)| *peer == key).count() >= self.limits.of_one_key {
-            return Err((Code::Busy, "too many connections with this key".to_owned()));
-        }
-        sessions.insert(connection.stable_id(), (key, connection.clone()));
-        let (house, connection) = (Arc::clone(self), connection.clone());
-        tokio::spawn(async move {
-            connection.closed().await;
-            house.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.stable_id());
-        });
-        Ok(())
-    }
 }
 
 #[cfg(test)]

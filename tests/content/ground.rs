@@ -24,7 +24,8 @@ use csync::transport::codec::message::encode;
 use csync::transport::identity::Identity;
 use csync::transport::link::Link;
 use csync::transport::message::Message;
-use csync::transport::quic::{Caller, Doorman, Limits, Listener};
+use csync::transport::quic::{Caller, Listener};
+use csync::transport::seats::{Doorman, Limits, Welcomed};
 
 pub(crate) type Taken = Vec<Result<Staged, TakeError>>;
 
@@ -185,8 +186,8 @@ impl Ground {
 struct Anybody;
 
 impl Doorman for Anybody {
-    fn admits(&self, _key: &PublicKey, _address: SocketAddr) -> bool {
-        true
+    fn admits(&self, _key: &PublicKey, _address: SocketAddr) -> Option<Welcomed> {
+        Some(Welcomed::Anybody)
     }
 }
 

@@ -36,7 +36,8 @@ use csync::transport::message::{
     Act, Carried, Change, Code, Fetch, FolderInfo, Item, List, Listed, Message, Names, Open, Opened, Refuse,
     Right, Settled, Step, StepResult,
 };
-use csync::transport::quic::{Caller, Doorman, Limits, Listener};
+use csync::transport::quic::{Caller, Listener};
+use csync::transport::seats::{Doorman, Limits, Welcomed};
 
 pub(crate) const ALL: Carried = Carried { mode: true, user: true, group: true, mtime: true };
 const SOON: Duration = Duration::from_secs(10);
@@ -103,8 +104,8 @@ impl Opener for Folders {
 struct Everybody;
 
 impl Doorman for Everybody {
-    fn admits(&self, _key: &PublicKey, _address: SocketAddr) -> bool {
-        true
+    fn admits(&self, _key: &PublicKey, _address: SocketAddr) -> Option<Welcomed> {
+        Some(Welcomed::Anybody)
     }
 }
 

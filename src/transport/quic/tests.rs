@@ -4,12 +4,22 @@ use std::thread;
 use super::*;
 use crate::model::entry::Digest;
 use crate::transport::message::{BLOCK_BYTES_MAX, Block, Refuse};
+use crate::transport::seats::Welcomed;
 
 struct Admits(Mutex<Vec<PublicKey>>);
 
 impl Doorman for Admits {
-    fn admits(&self, key: &PublicKey, _address: SocketAddr) -> bool {
-        self.0.lock().unwrap().contains(key)
+    fn admits(&self, key: &PublicKey, _address: SocketAddr) -> Option<Welcomed> {
+        self.0.lock().unwrap().contains(key).then_some(Welcomed::Known)
+    }
+}
+
+/// Lets everybody in, and knows these.
+struct Open(Vec<PublicKey>);
+
+impl Doorman for Open {
+    fn admits(&self, key: &PublicKey, _address: SocketAddr) -> Option<Welcomed> {
+        Some(if self.0.contains(key) { Welcomed::Known } else { Welcomed::Anybody })
     }
 }
 
@@ -161,6 +171,33 @@ fn callers_beyond_the_limits_are_not_let_in() {
     drop(first);
     let (server, client, wary) = house(Limits { retry: 0, ..Limits::default() });
     call(&client, &wary, &server).unwrap();
+}
+
+#[test]
+fn keys_that_anybody_can_make_leave_room_for_those_that_are_known() {
+    for (case, limits) in [
+        ("of all", Limits { sessions: 6, of_anybody: 3, ..Limits::default() }),
+        ("from here", Limits { sessions: 6, of_one_place: 3, ..Limits::default() }),
+    ] {
+        let (server, known) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+        let doorman = Arc::new(Open(vec![known.public().unwrap()]));
+        let listener = Listener::bind(loopback(), &server, "node", doorman, limits).unwrap();
+        let mut inside = Vec::new();
+        for number in 0..8 {
+            match call(&Identity::ephemeral().unwrap(), &listener, &server) {
+                Ok(met) => inside.push(met),
+                Err(error) => {
+                    assert!(matches!(error, WireError::Closed { code: Code::Busy, .. }), "{case}: {error:?}");
+                    assert!(number >= 3, "{case}: {number} came in");
+                }
+            }
+        }
+        assert_eq!(inside.len(), 3, "{case}");
+        for _ in 0..3 {
+            inside.push(call(&known, &listener, &server).unwrap());
+        }
+        assert!(call(&known, &listener, &server).is_err(), "{case}: more than there are");
+    }
 }
 
 #[test]
