@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,6 +21,9 @@ use crate::model::path::RelPath;
 use crate::transport::link::Link;
 use crate::transport::message::{Code, FolderInfo, Open, Refuse, Right};
 use crate::transport::seats::{Doorman, Welcomed};
+
+/// How long a run waits for the last batch of one that was cut off.
+const LAST_BATCH: Duration = Duration::from_secs(30);
 
 /// This node: what it grants, what it serves, who is there.
 pub struct Node {
@@ -180,6 +184,13 @@ impl Visitor<'_> {
         }
         if open.right > Right::Read && grants.is_led_elsewhere(folder) {
             return no(Code::NotPrimary, format!("another node is the primary of {name}; changes go there"));
+        }
+        if open.right > Right::Read {
+            let ended = self.node.sessions.supersede(self.id, &self.caller.key, name, LAST_BATCH);
+            if ended > 0 {
+                let line = self.node.about(Level::Info, "sessions superseded", self.caller);
+                self.node.log.line(line.with("folder", name).with("count", ended));
+            }
         }
         let host = self.node.folders.host(name)?;
         if !self.node.sessions.open(self.id, name, open.right, folder.limits.connections) {

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::daemon::grants::{Caller, Grants};
+use crate::disk::clock::monotonic;
 use crate::model::key::PublicKey;
-use crate::transport::link::Link;
+use crate::transport::link::{Asked, Link};
 use crate::transport::message::{Code, Right};
+
+/// How long a peer has to acknowledge something before a later run of its own takes its place.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Names a connection for as long as the daemon runs.
 pub type SessionId = u64;
@@ -59,6 +64,38 @@ impl Sessions {
             session.folder = Some((folder.to_owned(), right));
         }
         true
+    }
+
+    /// Ends every other connection of `key` that may change `folder` and whose peer is not there any more, as far as can be
+    /// told within [`SIGN_OF_LIFE`]; returns how many. A run that was cut off would otherwise go on changing the folder
+    /// while the next one looks at it.
+    ///
+    /// What holds after: they are counted out, so that nothing more changes on their behalf, unless `patience` is over.
+    pub fn supersede(&self, id: SessionId, key: &PublicKey, folder: &str, patience: Duration) -> usize {
+        let asked: Vec<(SessionId, Arc<Link>, Asked)> = {
+            let live = self.live();
+            let theirs = live.sessions.iter().filter(|(other, session)| {
+                let may_change = session.folder.as_ref().is_some_and(|(_, right)| *right > Right::Read);
+                **other != id && session.caller.key == *key && may_change && session.has_open(folder)
+            });
+            theirs.map(|(other, session)| (*other, Arc::clone(&session.link), session.link.ask())).collect()
+        };
+        let until = monotonic() + SIGN_OF_LIFE;
+        let silent = |(_, link, asked): &&(SessionId, Arc<Link>, Asked)| !link.has_answered(*asked);
+        while asked.iter().any(|one| silent(&one)) && monotonic() < until {
+            sleep(SIGN_OF_LIFE / 100);
+        }
+        let gone: Vec<SessionId> = asked
+            .iter()
+            .filter(silent)
+            .map(|(other, link, _)| {
+                link.close(Code::Timeout, "a later run of the same key took its place");
+                *other
+            })
+            .collect();
+        let remain = |live: &mut Live| gone.iter().any(|other| live.sessions.contains_key(other));
+        drop(self.left.wait_timeout_while(self.live(), patience, remain));
+        gone.len()
     }
 
     /// Counts a connection out; returns the folder that it had open.

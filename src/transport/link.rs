@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Endpoint, VarInt};
@@ -34,6 +35,14 @@ pub struct Link {
     endpoint: Option<Endpoint>,
     peer: PublicKey,
     shared: Arc<Shared>,
+    /// Bytes that the peer may send ahead.
+    window: AtomicU32,
+}
+
+/// What a connection had heard when its peer was asked for a sign of life.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    heard: u64,
 }
 
 impl Link {
@@ -43,7 +52,7 @@ impl Link {
         peer: PublicKey,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { connection, endpoint, peer, shared }
+        Self { connection, endpoint, peer, shared, window: AtomicU32::new(connection_window(None)) }
     }
 
     /// Returns a new stream. The peer learns of it with the first message sent on it.
@@ -91,6 +100,25 @@ impl Link {
         runtime::wait_for(said(vec![goodbye])).ok();
     }
 
+    /// Asks the peer for a sign of life: whoever is still there acknowledges what it is told, within a round trip.
+    pub fn ask(&self) -> Asked {
+        let asked = Asked { heard: self.heard() };
+        // One byte more that it may send. Nothing smaller can be said that must be acknowledged.
+        let window = self.window.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        self.connection.set_receive_window(VarInt::from_u32(window));
+        asked
+    }
+
+    /// Whether the peer has given a sign of life since it was `asked`.
+    #[must_use]
+    pub fn has_answered(&self, asked: Asked) -> bool {
+        self.heard() > asked.heard
+    }
+
+    fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     /// Whether the connection has ended, and why.
     #[must_use]
     pub fn ended(&self) -> Option<WireError> {
@@ -118,7 +146,9 @@ impl Link {
 
     /// Limits content and everything else on the streams to `rate` bytes per second each way; `None` for no limit.
     pub fn set_rate(&self, rate: Option<u64>) {
-        self.connection.set_receive_window(connection_window(rate));
+        let window = connection_window(rate);
+        self.window.store(window, Ordering::Relaxed);
+        self.connection.set_receive_window(VarInt::from_u32(window));
         self.shared.sending.set(rate);
         self.shared.receiving.set(rate);
     }

@@ -424,7 +424,7 @@ async fn welcome(connection: &Connection, house: &Arc<House>) -> Result<Met, No>
     let Some(version) = VERSIONS.iter().copied().find(|version| hello.versions.contains(version)) else {
         return Err((Code::Version, format!("this is {AGENT}, which speaks {VERSIONS:?}")));
     };
-    connection.set_receive_window(tuning::connection_window(None));
+    connection.set_receive_window(VarInt::from_u32(tuning::connection_window(None)));
     let welcome = Welcome { version, agent: AGENT.to_owned(), node: house.node.clone() };
     control.send_soon(&Message::Welcome(welcome)).await.map_err(gone)?;
     Ok(Met { connection: connection.clone(), peer: key, shared, control })

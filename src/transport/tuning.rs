@@ -80,8 +80,8 @@ pub(crate) fn receive_window(full: u32, rate: Option<u64>) -> u32 {
 }
 
 /// As [`receive_window`], for all streams of a connection together.
-pub(crate) fn connection_window(rate: Option<u64>) -> VarInt {
-    VarInt::from_u32(receive_window(CONNECTION_WINDOW, rate))
+pub(crate) fn connection_window(rate: Option<u64>) -> u32 {
+    receive_window(CONNECTION_WINDOW, rate)
 }
 
 /// Returns an endpoint at `address` that takes datagrams of every size, its socket with large buffers.

@@ -1,5 +1,6 @@
 //! A relay of datagrams that falls silent after so many bytes, as a cable that is pulled.
 
+#![allow(dead_code, reason = "each suite takes what it needs")]
 #![allow(clippy::expect_used, reason = "a helper of a test may stop the test")]
 
 use std::net::{SocketAddr, UdpSocket};

@@ -144,6 +144,8 @@ fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) 
             }
         });
         let ended = settle(visit, control);
+        // What a peer has sent that is not there any more would change the folder under its next run.
+        visit.end();
         match &ended {
             Ok(()) => link.close(Code::Done, ""),
             Err(error) => link.close(error.code(), &error.text()),

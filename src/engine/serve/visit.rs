@@ -60,6 +60,12 @@ impl Visit {
         self.doings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets no further batch take effect; one that is at work comes to its end.
+    pub(crate) fn end(&self) {
+        self.doings().broken = true;
+        self.turned.notify_all();
+    }
+
     /// Why nothing may be changed here, if so.
     pub(crate) fn no_changes(&self) -> Option<Refuse> {
         if self.right < Right::Append {
