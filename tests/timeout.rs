@@ -112,6 +112,18 @@ fn a_limit_of_the_rate_holds_both_ways() {
 }
 
 #[test]
+fn the_rate_of_a_folder_holds_whatever_its_guests_ask_for() {
+    let nodes = Nodes::new("mode = \"two-way\"\nallow = { one = \"write\" }\nlimits = { rate = \"1m\" }\n");
+    fs::write(nodes.sandbox.a().join("file"), &content()[..3 << 20]).expect("a file");
+    for arguments in [["push", "--bwlimit=0", "a/", FOLDER], ["pull", "--bwlimit=0", FOLDER, "c"]] {
+        let begun = Instant::now();
+        nodes.run(&arguments).ends_with(&[0]);
+        let seconds = begun.elapsed().as_secs_f64();
+        assert!(seconds >= 2.1, "3 MiB at 1 MiB/s took {seconds} s: {arguments:?}");
+    }
+}
+
+#[test]
 fn flags_of_the_wire_change_what_goes_over_it() {
     let nodes = Nodes::new(PLAIN);
     let (a, c) = (nodes.sandbox.a(), nodes.sandbox.path("c"));
