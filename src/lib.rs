@@ -40,6 +40,7 @@ pub mod plan {
     pub mod itemize;
     pub mod merge;
     pub mod moves;
+    pub mod settle;
 }
 
 /// What of a content is new, and how little says so: chunks, signatures, operations, compression. Bytes in, bytes out.
@@ -106,6 +107,7 @@ pub mod store {
     pub mod error;
     pub mod hints;
     pub mod index;
+    pub mod looks;
     pub mod meta;
     pub mod pack;
     pub mod peer;

@@ -18,8 +18,11 @@ use crate::store::error::StoreError;
 use crate::store::pack::PackError;
 use crate::store::slots::Slots;
 
-const MIGRATIONS: &[M<'_>] =
-    &[M::up(include_str!("sql/0001_index.sql")), M::up(include_str!("sql/0002_content.sql"))];
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(include_str!("sql/0001_index.sql")),
+    M::up(include_str!("sql/0002_content.sql")),
+    M::up(include_str!("sql/0003_look.sql")),
+];
 /// The number in the file's header that says whose database this is: "csyn".
 const APPLICATION_ID: i64 = 0x6373_796e;
 /// One process per replica, which also spares the shared memory file; lengths inside pages are checked when read.
