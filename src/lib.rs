@@ -162,6 +162,7 @@ pub mod engine {
     pub mod cycle;
     pub mod error;
     pub mod frozen;
+    pub mod glance;
     pub mod home;
     pub mod host;
     pub mod item;
@@ -174,6 +175,7 @@ pub mod engine {
     pub mod prepare;
     pub mod pull;
     pub mod receive;
+    mod recorder;
     pub mod recover;
     pub mod replica;
     pub mod report;

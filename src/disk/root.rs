@@ -137,6 +137,25 @@ impl Root {
         Ok(is_mount(&statx))
     }
 
+    /// Returns what stands at `path` and whether something is mounted there; `None` where nothing does or a parent is
+    /// no directory.
+    ///
+    /// # Errors
+    /// The answer is unknown: no right to search a parent, an I/O error.
+    pub fn look(&self, path: &RelPath) -> Result<Option<(Stat, bool)>, DiskError> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+        let found = self.parent(path).and_then(|parent| {
+            rustix::fs::statx(parent, path.name(), flags, StatxFlags::BASIC_STATS)
+                .and_then(|statx| Ok((stat_of(&statx)?, is_mount(&statx))))
+                .map_err(|source| DiskError::call(Doing::Stat, path, source))
+        });
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_vanished() || error.is_other_kind() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the target of the symlink at `path`.
     ///
     /// # Errors

@@ -1,32 +1,33 @@
 //! Looks at a tree and records what changed: the walk and the index, both in path order, met in lock step.
 
-use std::collections::BTreeMap;
-use std::iter::Peekable;
+use std::iter::{Chain, Flatten, Peekable};
+use std::option;
 use std::sync::Arc;
 
 use crate::disk::error::DiskError;
 use crate::disk::hash::{HashError, hash_all};
-use crate::disk::listing::{DirInfo, Hides};
+use crate::disk::lister::Lister;
+use crate::disk::listing::Hides;
 use crate::disk::walk::{Entry, Step, Walk, WalkOptions, Window};
 use crate::engine::error::EngineError;
+use crate::engine::recorder::{Recorder, in_batch};
 use crate::engine::replica::Replica;
 use crate::engine::report::{Skipped, Tally};
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
-use crate::model::row::{Origin, Record, Row, State};
-use crate::plan::detect::{self, Change, Context, Known, Look};
-use crate::plan::moves::{Candidate, pair};
+use crate::model::row::Record;
+use crate::plan::detect::{self, Look};
+use crate::plan::settle::Hint;
 use crate::rules::scope::Scope;
-use crate::store::hints::{Hint, Hints};
+use crate::store::error::StoreError;
 use crate::store::index::Cursor;
+use crate::store::looks::Looks;
 
 /// Files that are read before what they mean is recorded.
 const READ_AHEAD: usize = 512;
 /// Bytes of files that are read before what they mean is recorded.
 const READ_AHEAD_BYTES: u64 = 256 << 20;
-/// Rows written in one transaction.
-const WRITES_MAX: u64 = 20_000;
 
 /// How a tree is looked at.
 #[derive(Clone)]
@@ -54,6 +55,8 @@ pub struct Sight {
     pub passed_over: Vec<RelPath>,
     /// Files that vanished while they were read.
     pub vanished: bool,
+    /// Places that changed while they were looked at: to be looked at again.
+    pub again: Vec<Hint>,
     /// Whether every change could be seen.
     pub complete: bool,
     /// Revisions recorded.
@@ -75,54 +78,32 @@ pub struct Sight {
 /// # Errors
 /// The index cannot be read or written.
 pub fn observe(replica: &Replica, watching: &Watching) -> Result<Sight, EngineError> {
-    let options = WalkOptions {
-        threads: watching.threads,
-        cross_mounts: false,
-        recurse: true,
-        skip_private: true,
-        start: RelPath::root(),
-        scope: Arc::clone(&watching.scope),
-        hides: Hides::Both,
-        only: None,
-        window: Window::default(),
-    };
-    let mut walk = Walk::new(replica.lister(), None, options);
-    let mut look = Observation {
-        replica,
-        watching,
-        context: replica.context(),
-        any_pending: replica.remote().count()? > 0,
-        recorded: replica.index().cursor(None).peekable(),
-        doubts: Vec::new(),
-        dirs: Vec::new(),
-        unread: Vec::new(),
-        unread_bytes: 0,
-        vanished: Vec::new(),
-        appeared: Vec::new(),
-        residues: BTreeMap::new(),
-        writes: 0,
-        sight: Sight { complete: true, ..Sight::default() },
-        begun_at: replica.seq(),
-        leaf: None,
-        gone: Vec::new(),
-        unlisted: false,
-        may_move: replica.index().live_count() > 0,
-    };
-    replica.db.begin()?;
-    let outcome = look.run(&mut walk);
-    match outcome {
-        Ok(()) => {
-            replica.save_seq()?;
-            replica.db.commit()?;
-            look.sight.revisions = replica.seq() - look.begun_at;
-            Ok(look.sight)
-        }
-        Err(error) => {
-            replica.db.rollback()?;
-            Err(error)
-        }
-    }
+    observe_by(replica, watching, &replica.lister())
 }
+
+/// Does the same, with `lister` to list the tree: one that watches each directory before it is listed.
+///
+/// # Errors
+/// The index cannot be read or written.
+pub fn observe_by(
+    replica: &Replica,
+    watching: &Watching,
+    lister: &Arc<dyn Lister>,
+) -> Result<Sight, EngineError> {
+    in_batch(replica, || {
+        let mut look = Observation::new(replica, watching, lister)?;
+        look.subtree(&RelPath::root(), &watching.scope, watching.threads)?;
+        let sight = look.finish()?;
+        let looks = Looks::of(&replica.db);
+        looks.clear()?;
+        sight.again.iter().try_for_each(|hint| looks.put(hint))?;
+        Ok(sight)
+    })
+}
+
+/// The rows of one path and of all below it, in path order.
+type Rows<'r> = Peekable<Chain<option::IntoIter<Item>, Flatten<option::IntoIter<Cursor<'r>>>>>;
+type Item = Result<(RelPath, Record), StoreError>;
 
 /// Why nothing may be inferred about a path and what lies below it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,37 +121,146 @@ struct Unread {
     record: Option<Record>,
 }
 
-struct Observation<'r> {
+/// One look at a tree, or at several places in it, one after the other in path order.
+pub(crate) struct Observation<'r> {
     replica: &'r Replica,
     watching: &'r Watching,
-    context: Context,
-    any_pending: bool,
-    recorded: Peekable<Cursor<'r>>,
+    lister: &'r Arc<dyn Lister>,
+    recorder: Recorder<'r>,
+    recorded: Rows<'r>,
     /// Subtrees in doubt that the present path may lie in, outermost first.
     doubts: Vec<(RelPath, Doubt, bool)>,
-    /// Directories on the way to the present path.
-    dirs: Vec<(RelPath, Arc<DirInfo>)>,
+    /// Directories on the way to the present path, and the rules inside them.
+    dirs: Vec<(RelPath, Arc<Scope>)>,
     unread: Vec<Unread>,
     unread_bytes: u64,
-    vanished: Vec<Candidate>,
-    appeared: Vec<Candidate>,
-    /// Directories that stand only for what is not tracked.
-    residues: BTreeMap<RelPath, Stat>,
-    writes: u64,
     sight: Sight,
-    begun_at: u64,
     /// The last entry that is no directory.
     leaf: Option<RelPath>,
     /// Recorded paths at which nothing was found.
     gone: Vec<RelPath>,
     /// Something of the tree could not be listed.
     unlisted: bool,
-    /// Whether anything was recorded before: what appears in a new index was not renamed.
-    may_move: bool,
 }
 
-impl Observation<'_> {
-    fn run(&mut self, walk: &mut Walk) -> Result<(), EngineError> {
+impl<'r> Observation<'r> {
+    /// Returns a look that has seen nothing yet. The caller has a batch open.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(crate) fn new(
+        replica: &'r Replica,
+        watching: &'r Watching,
+        lister: &'r Arc<dyn Lister>,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            replica,
+            watching,
+            lister,
+            recorder: Recorder::new(replica)?,
+            recorded: rows(None, None),
+            doubts: Vec::new(),
+            dirs: Vec::new(),
+            unread: Vec::new(),
+            unread_bytes: 0,
+            sight: Sight { complete: true, ..Sight::default() },
+            leaf: None,
+            gone: Vec::new(),
+            unlisted: false,
+        })
+    }
+
+    /// Looks at `start` and all below it. `scope` are the rules where it lies, which let it in.
+    ///
+    /// # Errors
+    /// The index cannot be read or written.
+    pub(crate) fn subtree(
+        &mut self,
+        start: &RelPath,
+        scope: &Arc<Scope>,
+        threads: usize,
+    ) -> Result<(), EngineError> {
+        let options = WalkOptions {
+            threads,
+            cross_mounts: false,
+            recurse: true,
+            skip_private: true,
+            start: start.clone(),
+            scope: Arc::clone(scope),
+            hides: Hides::Both,
+            only: None,
+            window: Window::default(),
+        };
+        self.begin(start, scope)?;
+        self.walk(&mut Walk::new(Arc::clone(self.lister), None, options))?;
+        self.absent_until(None)
+    }
+
+    /// Looks at one entry, which stands at `path` with `stat`, and at nothing below it. `record` is what is recorded.
+    ///
+    /// # Errors
+    /// The index cannot be read or written.
+    pub(crate) fn single(
+        &mut self,
+        path: &RelPath,
+        stat: Stat,
+        record: Option<Record>,
+    ) -> Result<(), EngineError> {
+        self.doubts.clear();
+        self.dirs.clear();
+        self.recorded = rows(record.map(|record| (path.clone(), record)), None);
+        self.entry(Entry { path: path.clone(), stat, beside: None, dir: None })
+    }
+
+    /// Takes note that the rules leave out `path` with all below it.
+    ///
+    /// # Errors
+    /// The index cannot be read or written.
+    pub(crate) fn frozen(&mut self, path: &RelPath) -> Result<(), EngineError> {
+        self.begin(path, &Arc::clone(&self.watching.scope))?;
+        self.doubt(path.clone(), Doubt::Frozen)?;
+        self.absent_until(None)
+    }
+
+    /// Takes note that `path` is the root of another file system.
+    pub(crate) fn mount(&mut self, path: &RelPath) {
+        self.sight.passed_over.push(path.clone());
+    }
+
+    /// Takes note that nothing can be said of `path` and what lies below it.
+    pub(crate) fn unreadable(&mut self, path: &RelPath, why: String) {
+        self.unlisted = true;
+        self.skip(path, why);
+    }
+
+    /// Reads and judges what is left; returns what was seen. The caller commits.
+    ///
+    /// # Errors
+    /// The index cannot be read or written.
+    pub(crate) fn finish(mut self) -> Result<Sight, EngineError> {
+        self.read()?;
+        self.bury_all()?;
+        self.sight.revisions = self.recorder.finish()?;
+        self.sight.forgot = self.recorder.forgot;
+        self.sight.adopted = self.recorder.adopted;
+        Ok(self.sight)
+    }
+
+    /// Prepares for `start`, where `scope` holds.
+    fn begin(&mut self, start: &RelPath, scope: &Arc<Scope>) -> Result<(), EngineError> {
+        let index = self.replica.index();
+        let (itself, below) = match start.parent() {
+            Some(_) => (index.get(start)?.map(|record| (start.clone(), record)), Some(start)),
+            None => (None, None),
+        };
+        self.recorded = rows(itself, Some(index.cursor(below)));
+        self.doubts.clear();
+        self.dirs = vec![(start.parent().unwrap_or_default(), Arc::clone(scope))];
+        self.leaf = None;
+        Ok(())
+    }
+
+    fn walk(&mut self, walk: &mut Walk) -> Result<(), EngineError> {
         for step in walk.by_ref() {
             match step {
                 Step::Entry(entry) => self.entry(entry)?,
@@ -182,6 +272,7 @@ impl Observation<'_> {
                 Step::Unreadable { path, error } if error.is_vanished() => {
                     // It was there and is gone: the next run will see it so.
                     self.sight.vanished = true;
+                    self.sight.again.push(Hint { path: path.clone(), recursive: true });
                     self.doubt(path, Doubt::Unknown)?;
                 }
                 Step::Unreadable { path, error } => {
@@ -195,10 +286,7 @@ impl Observation<'_> {
                 }
             }
         }
-        self.absent_until(None)?;
-        self.read()?;
-        self.bury_all()?;
-        self.link_moves()
+        Ok(())
     }
 
     fn skip(&mut self, path: &RelPath, why: String) {
@@ -225,7 +313,7 @@ impl Observation<'_> {
                 self.skip(&path, why);
                 self.doubts.push((path.clone(), Doubt::Unknown, false));
             }
-            self.dirs.push((path.clone(), info));
+            self.dirs.push((path.clone(), Arc::clone(&info.scope)));
         }
         if path.is_root() {
             return Ok(());
@@ -245,7 +333,7 @@ impl Observation<'_> {
                 else {
                     return Ok(());
                 };
-                self.present(&path, &stat, &content, record.as_ref())
+                self.recorder.present(&path, &stat, &content, record.as_ref())
             }
             Look::Content => self.look_at_content(path, stat, record),
         }
@@ -293,7 +381,7 @@ impl Observation<'_> {
             Kind::Socket => Content::Socket,
             kind @ (Kind::CharDevice | Kind::BlockDevice) => Content::Device { kind, rdev: stat.rdev },
         };
-        self.present(&path, &stat, &content, record.as_ref())
+        self.recorder.present(&path, &stat, &content, record.as_ref())
     }
 
     /// Reads the files that wait, and judges them.
@@ -306,13 +394,22 @@ impl Observation<'_> {
             match hashed {
                 Ok(hashed) => {
                     let content = Content::File { digest: hashed.digest, size: hashed.stat.size };
-                    self.present(&file.path, &hashed.stat, &content, file.record.as_ref())?;
+                    self.recorder.present(&file.path, &hashed.stat, &content, file.record.as_ref())?;
                 }
-                Err(HashError::Vanished { .. }) => self.sight.vanished = true,
-                Err(error) => self.skip(&file.path, error.to_string()),
+                Err(error) => self.not_hashed(file.path, &error),
             }
         }
         Ok(())
+    }
+
+    fn not_hashed(&mut self, path: RelPath, error: &HashError) {
+        match error {
+            HashError::Vanished { .. } => self.sight.vanished = true,
+            HashError::Busy { .. } | HashError::Disk(_) => self.skip(&path, error.to_string()),
+        }
+        if !matches!(error, HashError::Disk(_)) {
+            self.sight.again.push(Hint { path, recursive: false });
+        }
     }
 
     /// Deals with every recorded path before `path` (or with all that remain): the walk did not come by there.
@@ -322,8 +419,8 @@ impl Observation<'_> {
             let doubt = self.doubts.last().filter(|(top, _, itself)| *itself || recorded != *top);
             match doubt.map(|(_, doubt, _)| *doubt) {
                 Some(Doubt::Unknown) => {}
-                Some(Doubt::Frozen) => self.write(&recorded, Change::Forget)?,
-                None if self.is_excluded(&recorded, &record) => self.write(&recorded, Change::Forget)?,
+                Some(Doubt::Frozen) => self.recorder.forget(&recorded)?,
+                None if self.is_excluded(&recorded, &record) => self.recorder.forget(&recorded)?,
                 None => self.absent(recorded, &record)?,
             }
         }
@@ -337,7 +434,7 @@ impl Observation<'_> {
         &mut self,
         path: Option<&RelPath>,
     ) -> Result<Option<(RelPath, Record)>, EngineError> {
-        let is_before = |next: &Result<(RelPath, Record), _>| match (next, path) {
+        let is_before = |next: &Item| match (next, path) {
             (Ok((recorded, _)), Some(path)) => recorded < path,
             (Ok(_), None) | (Err(_), _) => true,
         };
@@ -351,69 +448,21 @@ impl Observation<'_> {
 
     /// Whether the rules leave out a recorded path that is not on disk, or a directory above it that is not.
     fn is_excluded(&self, path: &RelPath, record: &Record) -> bool {
-        let Some((above, info)) = self.dirs.iter().rev().find(|(above, _)| path.is_below(above)) else {
+        let Some((above, scope)) = self.dirs.iter().rev().find(|(above, _)| path.is_below(above)) else {
             return false;
         };
         let is_dir = record.row.is_live_dir();
         let gone = path.ancestors().filter(|parent| parent.is_below(above));
         gone.map(|parent| (parent, true))
             .chain([(path.clone(), is_dir)])
-            .any(|(at, dir)| info.scope.is_frozen(&at, dir))
-    }
-
-    fn pending(&self, path: &RelPath) -> Result<Option<Row>, EngineError> {
-        Ok(if self.any_pending { self.replica.remote().get(path)? } else { None })
-    }
-
-    fn present(
-        &mut self,
-        path: &RelPath,
-        stat: &Stat,
-        content: &Content,
-        record: Option<&Record>,
-    ) -> Result<(), EngineError> {
-        let pending = self.pending(path)?;
-        let known = Known { record, pending: pending.as_ref() };
-        if record.is_some_and(|record| record.residue) && content.is_dir() {
-            self.residues.insert(path.clone(), *stat);
-        }
-        if !self.residues.is_empty() && record.is_none_or(|record| record.row.live().is_none()) {
-            self.bring_back_residues(path)?;
-        }
-        let change = detect::present(known, stat, content, &self.context, self.replica.seq() + 1);
-        if self.may_move
-            && let Change::Revision(new) = &change
-            && let (Some(live), Some(seen)) = (new.row.live(), new.seen)
-            && live.content.dot.replica == self.context.me
-            && record.is_none_or(|record| record.row.live().is_none())
-        {
-            self.appeared.push(candidate(path, &live.content.value, &seen.stat));
-        }
-        self.write(path, change)
-    }
-
-    /// Something tracked appeared in directories that stood only for what is not tracked: they live again (S12).
-    fn bring_back_residues(&mut self, path: &RelPath) -> Result<(), EngineError> {
-        for dir in path.ancestors() {
-            let Some(stat) = self.residues.remove(&dir) else {
-                continue;
-            };
-            let Some(record) = self.replica.record(&dir)?.filter(|record| record.residue) else {
-                continue;
-            };
-            let record = Record { residue: false, ..record };
-            let known = Known { record: Some(&record), pending: None };
-            let change = detect::present(known, &stat, &Content::Dir, &self.context, self.replica.seq() + 1);
-            self.write(&dir, change)?;
-        }
-        Ok(())
+            .any(|(at, dir)| scope.is_frozen(&at, dir))
     }
 
     /// Nothing stands at a recorded path. What lies below something that is no directory is gone for certain; anything
     /// else may have been moved to where we could not look, so it waits until the whole walk is known to be complete.
     fn absent(&mut self, path: RelPath, record: &Record) -> Result<(), EngineError> {
         if self.leaf.as_ref().is_some_and(|leaf| path.is_below(leaf)) {
-            return self.bury(&path, record);
+            return self.recorder.absent(&path, record);
         }
         if record.row.live().is_some() || record.residue {
             self.gone.push(path);
@@ -430,71 +479,13 @@ impl Observation<'_> {
         }
         for path in gone {
             if let Some(record) = self.replica.record(&path)? {
-                self.bury(&path, &record)?;
+                self.recorder.absent(&path, &record)?;
             }
-        }
-        Ok(())
-    }
-
-    fn bury(&mut self, path: &RelPath, record: &Record) -> Result<(), EngineError> {
-        let pending = self.pending(path)?;
-        let known = Known { record: Some(record), pending: pending.as_ref() };
-        let change = detect::absent(known, &self.context, self.replica.seq() + 1);
-        if let (Change::Revision(_), Some(live), Some(seen)) = (&change, record.row.live(), record.seen) {
-            self.vanished.push(candidate(path, &live.content.value, &seen.stat));
-        }
-        self.write(path, change)
-    }
-
-    fn write(&mut self, path: &RelPath, change: Change) -> Result<(), EngineError> {
-        let index = self.replica.index();
-        match change {
-            Change::None => return Ok(()),
-            Change::Forget => {
-                index.remove(path)?;
-                self.sight.forgot = true;
-            }
-            Change::Refresh(record) => index.put(path, &record)?,
-            Change::Adopted(record) => {
-                index.put(path, &record)?;
-                self.replica.advance(1);
-                let hint = Hint { path: path.clone(), recursive: false, at: self.context.now };
-                Hints::of(&self.replica.db).add(&hint)?;
-                self.sight.adopted.push(path.clone());
-            }
-            Change::Revision(record) => {
-                index.put(path, &record)?;
-                self.replica.advance(1);
-            }
-        }
-        self.writes += 1;
-        if self.writes.is_multiple_of(WRITES_MAX) {
-            self.replica.save_seq()?;
-            self.replica.db.commit()?;
-            self.replica.db.begin()?;
-        }
-        Ok(())
-    }
-
-    /// Lets tombstones and creations that are renames know of each other (S13).
-    fn link_moves(&mut self) -> Result<(), EngineError> {
-        let index = self.replica.index();
-        for found in pair(&self.vanished, &self.appeared) {
-            let (Some(mut old), Some(mut new)) = (index.get(&found.from)?, index.get(&found.to)?) else {
-                continue;
-            };
-            let (State::Deleted(stone), State::Live(live)) = (&mut old.row.state, &mut new.row.state) else {
-                continue;
-            };
-            stone.moved_to = Some(found.to.clone());
-            live.moved_from = Some(Origin { path: found.from.clone(), vector: old.row.vector.clone() });
-            index.put(&found.from, &old)?;
-            index.put(&found.to, &new)?;
         }
         Ok(())
     }
 }
 
-fn candidate(path: &RelPath, content: &Content, stat: &Stat) -> Candidate {
-    Candidate { path: path.clone(), content: content.clone(), inode: (stat.dev, stat.ino) }
+fn rows(first: Option<(RelPath, Record)>, then: Option<Cursor<'_>>) -> Rows<'_> {
+    first.map(Ok).into_iter().chain(then.into_iter().flatten()).peekable()
 }
