@@ -97,6 +97,7 @@ pub mod disk {
     pub mod stage;
     pub mod user;
     pub mod walk;
+    pub mod watch;
 }
 
 /// The database of a replica.
@@ -166,6 +167,7 @@ pub mod engine {
     pub mod home;
     pub mod host;
     pub mod item;
+    pub mod keeper;
     pub mod marker;
     pub mod note;
     pub mod observe;

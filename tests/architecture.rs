@@ -40,6 +40,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("jiff", &["rules", "cli"]),
     ("minicbor", &["transport"]),
+    ("notify", &["disk"]),
     ("quinn", &["transport"]),
     ("regex", &["rules"]),
     ("ring", &["transport"]),
