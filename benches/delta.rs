@@ -13,6 +13,7 @@ use csync::delta::chunk::{Chunker, chunks_of};
 use csync::delta::compress::Compressor;
 use csync::delta::diff::diff;
 use csync::delta::signature::Signature;
+use csync::disk::basis::Basis;
 use csync::disk::draft::Draft;
 use csync::disk::private::Private;
 use csync::disk::root::Root;
@@ -111,6 +112,7 @@ fn draft(criterion: &mut Criterion) {
         let old = random(size);
         let mut basis = tempfile::tempfile_in(tree.path()).expect("a basis");
         basis.write_all(&old).and_then(|()| basis.sync_all()).expect("write the basis");
+        let basis = Basis::of([basis]).expect("a basis");
         let (digest, length) = (Digest::of(&old), u64::try_from(size).expect("a length"));
         group.throughput(throughput(size));
         group.bench_function(case, |bencher| {

@@ -77,6 +77,7 @@ pub mod config {
 pub mod disk {
     pub mod apply;
     pub mod attributes;
+    pub mod basis;
     pub mod clock;
     pub mod copy;
     pub mod direct;
@@ -85,6 +86,7 @@ pub mod disk {
     pub mod exchange;
     pub mod hash;
     pub mod kept;
+    pub mod leftover;
     pub mod lister;
     pub mod listing;
     pub mod mark;
@@ -202,6 +204,7 @@ pub mod engine {
         pub mod guest;
         mod inflow;
         mod ladder;
+        mod listing;
         pub mod offer;
         mod outcome;
         pub mod outflow;

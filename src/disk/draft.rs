@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
+use crate::disk::basis::Basis;
 use crate::disk::copy::{CopyError, Sink, errno, read_full, reserve};
 use crate::disk::direct::{DIRECT_BYTES, Direct, Pending};
 use crate::disk::hash::PIECE_BYTES;
@@ -25,14 +26,15 @@ impl Draft {
     /// Returns `blank` ready for the first byte of a content with this digest and size.
     ///
     /// The room is taken first, so that a full disk is known before the work. Where the file system can, the file
-    /// begins as a clone of `basis` instead, and what is then copied from there to the same offset stays shared.
+    /// begins as a clone of the first file of `basis` instead, and what is then copied from there to the same offset
+    /// stays shared.
     ///
     /// # Errors
     /// There is no room.
-    pub fn begin(blank: Blank, digest: Digest, size: u64, basis: Option<&File>) -> Result<Self, StageError> {
+    pub fn begin(blank: Blank, digest: Digest, size: u64, basis: Option<&Basis>) -> Result<Self, StageError> {
         let (staged, file, may_share) = blank.into_parts();
-        let is_shared =
-            may_share && basis.is_some_and(|basis| rustix::fs::ioctl_ficlone(&file, basis).is_ok());
+        let first = basis.and_then(Basis::first).filter(|_| may_share);
+        let is_shared = first.is_some_and(|first| rustix::fs::ioctl_ficlone(&file, first).is_ok());
         if !is_shared {
             reserve(&file, size).map_err(|error| StageError::of(error, staged.target()))?;
         }
@@ -69,9 +71,9 @@ impl Draft {
     ///
     /// # Errors
     /// They are more than are missing, the basis ends before or cannot be read, or they cannot be written.
-    pub fn copy(&mut self, basis: &File, offset: u64, length: u64) -> Result<(), StageError> {
+    pub fn copy(&mut self, basis: &Basis, offset: u64, length: u64) -> Result<(), StageError> {
         self.admit(length)?;
-        let stays = self.is_shared && self.at() == offset;
+        let stays = self.is_shared && self.at() == offset && basis.is_in_first(offset, length);
         if stays {
             self.flush()?;
         }
@@ -80,9 +82,12 @@ impl Draft {
             let room = self.pending.room(usize::try_from(length - done).unwrap_or(usize::MAX));
             let wanted = room.len();
             // What lies in the file is what counts, so a shared part is read from there.
-            let from = if stays { &self.sink.to } else { basis };
-            let count = read_full(room, |rest, at| from.read_at(rest, offset + done + at))
-                .map_err(|error| StageError::of(error, self.staged.target()))?;
+            let own = &self.sink.to;
+            let read = |rest: &mut [u8], at: u64| match offset + done + at {
+                at if stays => own.read_at(rest, at),
+                at => basis.read_at(rest, at),
+            };
+            let count = read_full(room, read).map_err(|error| StageError::of(error, self.staged.target()))?;
             if count < wanted {
                 let source = std::io::ErrorKind::UnexpectedEof.into();
                 return Err(StageError::of(CopyError::Read(source), self.staged.target()));

@@ -73,7 +73,8 @@ pub(crate) fn read(stage: BorrowedFd<'_>, entry: &[u8]) -> rustix::io::Result<Op
     Ok(Some((name.to_vec(), Mark { digest, path })))
 }
 
-fn parse_digest(label: &[u8]) -> Option<Digest> {
+/// Returns the digest whose hexadecimal form is `label`.
+pub(crate) fn parse_digest(label: &[u8]) -> Option<Digest> {
     let mut digest = Digest([0; 32]);
     if label.len() != 2 * digest.0.len() {
         return None;

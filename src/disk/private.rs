@@ -17,6 +17,8 @@ use crate::model::path::PRIVATE_DIR;
 
 /// Where new and displaced entries wait.
 const STAGE: &[u8] = b"stage";
+/// What a run that broke off had of contents from peers.
+const PARTIAL: &[u8] = b"partial";
 /// The version store.
 const KEPT: &[u8] = b"kept";
 /// What says which folder this root belongs to.
@@ -30,15 +32,18 @@ const MARKER_BYTES_MAX: u64 = 64 * 1024;
 /// How often a lock file that is removed under us is made again.
 const LOCK_TRIES: usize = 16;
 
-/// The private directory of a root, held open with its two parts.
+/// The private directory of a root, held open with its three parts.
 ///
 /// It is the user's own, mode 0700 and on the file system of the root. Nothing in it is ever reached by a path.
 #[derive(Debug)]
 pub struct Private {
     dir: OwnedFd,
     stage: OwnedFd,
+    partial: OwnedFd,
     kept: OwnedFd,
     serial: AtomicU64,
+    /// About how many bytes are left over.
+    pub(crate) left_over: AtomicU64,
 }
 
 /// Why the private directory cannot be used.
@@ -102,10 +107,12 @@ impl Private {
 
     fn with_parts(dir: OwnedFd) -> Result<Self, PrivateError> {
         make(dir.as_fd(), STAGE, ".csync/stage")?;
+        make(dir.as_fd(), PARTIAL, ".csync/partial")?;
         make(dir.as_fd(), KEPT, ".csync/kept")?;
         let stage = open(dir.as_fd(), STAGE, ".csync/stage")?;
+        let partial = open(dir.as_fd(), PARTIAL, ".csync/partial")?;
         let kept = open(dir.as_fd(), KEPT, ".csync/kept")?;
-        Ok(Self { dir, stage, kept, serial: AtomicU64::new(0) })
+        Ok(Self { dir, stage, partial, kept, serial: AtomicU64::new(0), left_over: AtomicU64::new(0) })
     }
 
     /// Returns the directory in which entries wait.
@@ -114,7 +121,13 @@ impl Private {
         self.stage.as_fd()
     }
 
-    /// Returns a name for the stage that this run has not used yet. It has no dot.
+    /// Returns the directory of what is left over of contents from peers.
+    #[must_use]
+    pub fn partial(&self) -> BorrowedFd<'_> {
+        self.partial.as_fd()
+    }
+
+    /// Returns a name for the stage that this run has not used yet. It has no dot and one dash.
     pub(crate) fn next_name(&self) -> String {
         let pid = rustix::process::getpid().as_raw_nonzero();
         format!("{pid:x}-{:x}", self.serial.fetch_add(1, Ordering::Relaxed))
@@ -132,7 +145,7 @@ impl Private {
     /// # Errors
     /// The system refused, other than for something that is still there.
     pub fn remove_if_empty(self, root: &Root, lock: Option<&Lock>) -> Result<bool, DiskError> {
-        let parts = [(STAGE, ".csync/stage"), (KEPT, ".csync/kept")];
+        let parts = [(STAGE, ".csync/stage"), (PARTIAL, ".csync/partial"), (KEPT, ".csync/kept")];
         for (name, shown) in parts {
             if !remove(&self.dir, name, AtFlags::REMOVEDIR, shown)? {
                 return Ok(false);

@@ -9,6 +9,7 @@ use crate::disk::apply::Apply;
 use crate::disk::error::{DiskError, Doing};
 use crate::disk::hash::{PIECE_BYTES, digest_of};
 use crate::disk::kept::{KeptAt, move_new};
+use crate::disk::leftover::{self, Label};
 use crate::disk::mark::{self, Mark};
 use crate::disk::private::names_in;
 use crate::disk::root::{open_file_at, stat_at};
@@ -29,7 +30,7 @@ pub struct Recovered {
 /// What recovery did with something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It was ours and never took a place, or stands in the tree as well: removed.
+    /// It was ours and never took a place, or stands in the tree as well: removed, or left over for the next run.
     Cleared,
     /// It had been taken away to be removed: it stands at its path again, and the removal is still to be done.
     Restored,
@@ -42,7 +43,8 @@ impl Apply {
     ///
     /// A staged entry is removed only if it never was marked as one that may be exchanged, or holds the very content
     /// that it was staged for. Everything else was displaced from the tree: it goes back to its path if it was to be
-    /// removed and the path is free, else into the version store under its path.
+    /// removed and the path is free, else into the version store under its path. What never was marked and came from a
+    /// peer is left over for the next run.
     ///
     /// # Errors
     /// The system refused. What was not dealt with is still in the stage.
@@ -87,7 +89,9 @@ impl Apply {
             Some(Mark { digest: None, .. }) => false,
         };
         let flags = if stat.kind == Kind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        if ours && self.unlink(name, flags)? {
+        let is_left_over = mark.is_none()
+            && Label::of(name).is_some_and(|label| leftover::keep(&self.private, name, &label));
+        if is_left_over || ours && self.unlink(name, flags)? {
             return Ok(Outcome::Cleared);
         }
         if let Some(Mark { digest: None, path: Some(path) }) = mark

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::disk::attributes::{Which, proc_link, set_fd};
 use crate::disk::copy::{CopyError, copy_file, copy_stream};
 use crate::disk::error::{DiskError, Doing};
+use crate::disk::leftover::{self, Label};
 use crate::disk::mark;
 use crate::disk::private::Private;
 use crate::disk::root::{Root, open_at, stat_at, stat_fd};
@@ -53,10 +54,11 @@ pub struct Blank {
     means: Arc<Means>,
 }
 
-/// A whole entry without a name in the tree. Dropped, it is gone.
+/// A whole entry without a name in the tree. Dropped, it is gone, unless it came from a peer: then it is left over.
 #[derive(Debug)]
 pub struct Staged {
     private: Arc<Private>,
+    label: Option<Box<Label>>,
     target: RelPath,
     kind: Kind,
     digest: Digest,
@@ -129,23 +131,49 @@ impl Stage {
     /// # Errors
     /// The file cannot be made.
     pub fn file(&self, path: &RelPath, target: Target) -> Result<Blank, DiskError> {
+        self.blank(path, target, None)
+    }
+
+    /// Returns an empty file for `path` and the content from a peer that `label` says. What has come of it can be found
+    /// again when this process has ended, however it ended.
+    ///
+    /// # Errors
+    /// As for [`file`](Self::file).
+    pub fn incoming(&self, path: &RelPath, target: Target, label: Label) -> Result<Blank, DiskError> {
+        self.blank(path, target, Some(label))
+    }
+
+    fn blank(&self, path: &RelPath, target: Target, label: Option<Label>) -> Result<Blank, DiskError> {
         let nameless = match target {
             Target::Free => self.nameless(path)?,
             Target::Taken => None,
         };
         let (file, name) = match nameless {
-            Some(file) => (file, None),
+            Some(file) => {
+                let name = label.filter(Label::is_long).and_then(|label| {
+                    let name = leftover::name(&self.private, Some(&label));
+                    // On a file system of its own it stays without.
+                    link_nameless(&file, self.private.stage(), name.as_bytes()).is_ok().then_some(name)
+                });
+                (file, name)
+            }
             None => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(0o600);
-                let (name, fd) =
-                    self.named(path, |name| rustix::fs::openat(self.private.stage(), name, flags, mode))?;
+                let make = |name: &str| rustix::fs::openat(self.private.stage(), name, flags, mode);
+                let (name, fd) = self.named(path, label.as_ref(), make)?;
                 (File::from(fd), Some(name))
             }
         };
         pass(Point::StageOpen);
-        let staged = self.staged(path, &Content::File { digest: Digest([0; 32]), size: 0 }, name);
+        let mut staged = self.staged(path, &Content::File { digest: Digest([0; 32]), size: 0 }, name);
+        staged.label = label.map(Box::new);
         Ok(Blank { staged, file, means: Arc::clone(&self.means) })
+    }
+
+    /// Returns the private directory of the root.
+    pub(crate) fn private(&self) -> &Arc<Private> {
+        &self.private
     }
 
     /// Returns `content`, which is no file, staged for `path`. Directories are empty, mode 0700.
@@ -157,7 +185,7 @@ impl Stage {
         let stage = self.private.stage();
         let node =
             |name: &str, kind, rdev| rustix::fs::mknodat(stage, name, kind, Mode::from_raw_mode(0o600), rdev);
-        let (name, ()) = self.named(path, |name| match content {
+        let (name, ()) = self.named(path, None, |name| match content {
             Content::File { .. } => Err(Errno::INVAL),
             Content::Dir => rustix::fs::mkdirat(stage, name, Mode::from_raw_mode(0o700)),
             Content::Symlink(target) => rustix::fs::symlinkat(&target[..], stage, name),
@@ -173,6 +201,7 @@ impl Stage {
     fn staged(&self, path: &RelPath, content: &Content, name: Option<String>) -> Staged {
         Staged {
             private: Arc::clone(&self.private),
+            label: None,
             target: path.clone(),
             kind: content.kind(),
             digest: content.digest(),
@@ -210,10 +239,11 @@ impl Stage {
     fn named<T>(
         &self,
         path: &RelPath,
+        label: Option<&Label>,
         make: impl Fn(&str) -> rustix::io::Result<T>,
     ) -> Result<(String, T), DiskError> {
         loop {
-            let name = self.private.next_name();
+            let name = leftover::name(&self.private, label);
             match make(&name) {
                 Ok(made) => return Ok((name, made)),
                 // Left over from a run with our process id.
@@ -289,9 +319,14 @@ impl Staged {
         pass(Point::VerifyDigest);
         if let Some((expected, expected_size)) = expect.filter(|expect| *expect != (digest, size)) {
             let path = self.target.clone();
+            self.label = None;
             return Err(StageError::Mismatch { path, expected, expected_size, found: digest, size });
         }
         (self.digest, self.size, self.file) = (digest, size, Some(file));
+        if self.label.as_deref().is_some_and(Label::is_worth_a_name) {
+            // On a file system of its own it stays without.
+            self.ensure_name().ok();
+        }
         Ok(self)
     }
 
@@ -374,7 +409,7 @@ impl Staged {
         if let Some(name) = &self.name {
             return Ok(name.clone());
         }
-        let name = self.private.next_name();
+        let name = leftover::name(&self.private, self.label.as_deref());
         let file = self.file.as_ref().ok_or(Errno::BADF)?;
         link_nameless(file, self.private.stage(), name.as_bytes())?;
         self.name = Some(name.clone());
@@ -408,6 +443,10 @@ impl Drop for Staged {
         // What remains of a failure here is cleared by the next recovery.
         if let Some(name) = self.name.take() {
             let stage = self.private.stage();
+            let label = self.label.take().filter(|_| !self.marked);
+            if label.is_some_and(|label| leftover::keep(&self.private, name.as_bytes(), &label)) {
+                return;
+            }
             let flags = if self.kind == Kind::Dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             let gone = rustix::fs::unlinkat(stage, name.as_str(), flags).is_ok();
             if gone && self.marked {

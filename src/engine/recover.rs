@@ -1,6 +1,8 @@
 //! What a run that was stopped left behind is put where it belongs before anything else happens.
 
+use crate::disk::clock;
 use crate::disk::kept::KeptAt;
+use crate::disk::leftover;
 use crate::disk::recover::Outcome;
 use crate::engine::error::EngineError;
 use crate::engine::note;
@@ -17,6 +19,7 @@ pub fn recover(me: &Replica, by: &str) -> Result<(), EngineError> {
     let Some(tools) = Tools::of(me) else { return Ok(()) };
     let failed = |source| EngineError::Root { path: me.root.path().to_owned(), source };
     let recovered = tools.apply.recover().map_err(failed)?;
+    leftover::sweep(tools.stage.private(), clock::now());
     me.db.batch(|| {
         for found in recovered {
             if let Outcome::Kept(kept) = found.outcome {

@@ -42,6 +42,8 @@ pub const FOLDER: Key<String> = Key::new("folder");
 
 /// All changes of ours up to this sequence are known to the peer, whose guest we are.
 pub const SENT: Key<u64> = Key::new("sent");
+/// How far a listing of a peer's rows came that was broken off. `engine::far::cache` has its form.
+pub const LISTED: Key<String> = Key::new("listed");
 /// The names of the owners in the rows of a peer, one a line.
 pub const OWNER_NAMES: Key<String> = Key::new("owner-names");
 

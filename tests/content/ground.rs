@@ -15,7 +15,7 @@ use csync::disk::stage::{Stage, Staged, Target};
 use csync::engine::far::breach::Broken;
 use csync::engine::far::give::{Given, give};
 use csync::engine::far::offer::{Files, Seen};
-use csync::engine::far::take::{Need, TakeError, take};
+use csync::engine::far::take::{Landing, Need, TakeError, take};
 use csync::model::entry::Digest;
 use csync::model::key::PublicKey;
 use csync::model::path::RelPath;
@@ -133,7 +133,7 @@ impl Ground {
                     }
                 }
             });
-            let taken = take(&mut near, stage, needs);
+            let taken = take(&mut near, landing(stage), needs);
             // A giver that was cut off by a tamperer has nobody to hear it.
             near.send(&Message::End).ok();
             drop(near);
@@ -164,7 +164,7 @@ impl Ground {
         let (mut near, mut far) = Channel::pair();
         thread::scope(|scope| {
             scope.spawn(move || giver(&mut far));
-            let taken = take(&mut near, &self.stage, &self.needs);
+            let taken = take(&mut near, landing(&self.stage), &self.needs);
             // Nobody listens any more.
             drop(near);
             taken
@@ -232,4 +232,8 @@ pub(crate) fn text(seed: u64, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+fn landing(stage: &Stage) -> Landing<'_> {
+    Landing { stage, giver: PublicKey([7; 32]), whole: false }
 }

@@ -16,7 +16,7 @@ use csync::disk::root::Root;
 use csync::disk::stage::{Stage, Target};
 use csync::engine::far::folder::{Far, Wanted};
 use csync::engine::far::give::{Offer, Offered, give};
-use csync::engine::far::take::{Need, take};
+use csync::engine::far::take::{Landing, Need, take};
 use csync::engine::host::{Host, HostSettings};
 use csync::engine::options::{FilterArg, Select, Wire};
 use csync::engine::selection;
@@ -294,7 +294,10 @@ impl Guest {
             .send(&Message::Fetch(Fetch { items: vec![Item { path: at.clone(), seq }], plain: false }))
             .unwrap();
         let need = Need { id: 0, path: at, target: Target::Free, digest, size: 11, basis: None };
-        let taken = take(&mut channel, &stage, &[need]).pop().unwrap();
+        let taken =
+            take(&mut channel, Landing { stage: &stage, giver: self.link.peer(), whole: false }, &[need])
+                .pop()
+                .unwrap();
         channel.send(&Message::End).unwrap();
         taken.map(drop).map_err(|error| error.to_string())
     }

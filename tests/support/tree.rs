@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use csync::model::entry::Digest;
 
@@ -234,10 +234,23 @@ fn read(directory: &Path, below: &[u8], nodes: &mut BTreeMap<Vec<u8>, Node>) {
     }
 }
 
-/// The digests of all files below the private directory of `root`: what is kept, wherever it is kept.
+/// The digests of all files below the private directory of `root`: what is kept, wherever it is kept. What is left over
+/// of a run that broke off is not.
 pub(crate) fn kept_contents(root: &Path) -> BTreeSet<Digest> {
     let private = root.join(".csync");
-    if private.is_dir() { Snapshot::of(&private).contents() } else { BTreeSet::new() }
+    if !private.is_dir() {
+        return BTreeSet::new();
+    }
+    let mut found = Snapshot::of(&private);
+    found.0.retain(|path, _| !path.starts_with(b"partial/"));
+    found.contents()
+}
+
+/// What is left over in `root` of a run that broke off: paths and sizes.
+pub(crate) fn left_over(root: &Path) -> Vec<(PathBuf, u64)> {
+    let Ok(entries) = fs::read_dir(root.join(".csync/partial")) else { return Vec::new() };
+    let found = entries.map(|entry| entry.expect("list a directory").path());
+    found.map(|path| (path.clone(), fs::symlink_metadata(path).map_or(0, |stat| stat.len()))).collect()
 }
 
 /// The names that were left in the staging directory of `root`.

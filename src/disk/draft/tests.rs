@@ -23,7 +23,7 @@ fn ground() -> Ground {
 }
 
 impl Ground {
-    fn draft(&self, whole: &[u8], basis: Option<&File>) -> Draft {
+    fn draft(&self, whole: &[u8], basis: Option<&Basis>) -> Draft {
         let blank = self.stage.file(&RelPath::new(b"a").unwrap(), Target::Taken).unwrap();
         Draft::begin(blank, Digest::of(whole), u64::try_from(whole.len()).unwrap(), basis).unwrap()
     }
@@ -38,10 +38,10 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| random.u8(..)).collect()
 }
 
-fn file_of(bytes: &[u8]) -> File {
+fn file_of(bytes: &[u8]) -> Basis {
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(bytes, 0).unwrap();
-    file
+    Basis::of([file]).unwrap()
 }
 
 fn bytes_of(staged: &Staged) -> Vec<u8> {
@@ -130,7 +130,7 @@ fn a_large_file_past_the_page_cache_has_every_byte_and_is_left_as_others_are() {
 
 #[test]
 fn bytes_that_no_device_takes_directly_are_written_as_usual() {
-    let file = file_of(&[]);
+    let file = tempfile::tempfile().unwrap();
     let mut direct = Direct::of(&file, u64::MAX);
     // No buffer of this length begins and ends at a block.
     let bytes = noise(3 * 4096 + 1);

@@ -21,7 +21,7 @@ use crate::store::error::StoreError;
 use crate::store::index::Index;
 use crate::store::meta::{self, Meta};
 use crate::store::peer::{Peer, Peers};
-use crate::transport::message::{Listed, Names};
+use crate::transport::message::Names;
 
 /// Smaller files are sent again rather than looked for.
 const REUSED_BYTES_MIN: u64 = 4096;
@@ -33,6 +33,30 @@ const CHILDREN_MAX: usize = usize::MAX >> 1;
 pub(crate) struct Cache {
     db: Database,
     replica: ReplicaId,
+}
+
+/// How far a listing has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Progress {
+    /// The rows numbered above this were asked for.
+    pub(crate) since: u64,
+    /// The peer's sequence before it began: what changed after that may be missing in what was listed.
+    pub(crate) start: u64,
+    /// The last path that was listed, in the folder of the peer.
+    pub(crate) last: RelPath,
+}
+
+impl Progress {
+    fn text(&self) -> String {
+        format!("{} {} {}", self.since, self.start, HEXLOWER.encode(self.last.as_bytes()))
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut fields = text.split(' ');
+        let (since, start, last) = (fields.next()?, fields.next()?, fields.next()?);
+        let last = RelPath::new(&HEXLOWER.decode(last.as_bytes()).ok()?).ok()?;
+        Some(Self { since: since.parse().ok()?, start: start.parse().ok()?, last })
+    }
 }
 
 impl Cache {
@@ -54,7 +78,8 @@ impl Cache {
                 opened => opened?,
             };
         let of = Meta::of(&cache.db).get(meta::REPLICA)?;
-        if of.is_some_and(|of| of == replica) && cache.cursor()? <= seq {
+        let begun = cache.listed()?.map_or(0, |listed| listed.start);
+        if of.is_some_and(|of| of == replica) && cache.cursor()?.max(begun) <= seq {
             return Ok(cache);
         }
         if of.is_none() {
@@ -90,15 +115,22 @@ impl Cache {
         Ok(Peers::of(&self.db).get(self.replica)?.map_or(0, |peer| peer.cursor))
     }
 
-    /// Notes that everything up to `seq` is known.
+    /// Notes that everything up to `seq` is known: no listing is under way.
     pub(crate) fn complete(&self, seq: u64) -> Result<(), StoreError> {
-        Peers::of(&self.db).put(&Peer { replica: self.replica, cursor: seq, nonce: None })
+        self.db.batch(|| {
+            Meta::of(&self.db).set(meta::LISTED, &String::new())?;
+            Peers::of(&self.db).put(&Peer { replica: self.replica, cursor: seq, nonce: None })
+        })
     }
 
-    /// Takes in part of a listing. The paths are those below the prefix.
-    pub(crate) fn take(&self, rows: Vec<Listed>) -> Result<(), StoreError> {
-        self.db
-            .batch(|| rows.into_iter().try_for_each(|listed| self.put(&listed.path, listed.seq, listed.row)))
+    /// Returns how far a listing came that has not come to its end.
+    pub(crate) fn listed(&self) -> Result<Option<Progress>, StoreError> {
+        Ok(Meta::of(&self.db).get(meta::LISTED)?.and_then(|text| Progress::from_text(&text)))
+    }
+
+    /// Notes how far a listing has come.
+    pub(crate) fn set_listed(&self, listed: &Progress) -> Result<(), StoreError> {
+        Meta::of(&self.db).set(meta::LISTED, &listed.text())
     }
 
     /// Runs `work` and stores what it notes as one.
@@ -224,6 +256,17 @@ fn names_from(text: &str) -> Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_far_a_listing_came_survives_being_stored() {
+        for path in [&b"a/b"[..], b"\xff /\n"] {
+            let progress = Progress { since: 0, start: 1 << 60, last: RelPath::new(path).unwrap() };
+            assert_eq!(Progress::from_text(&progress.text()), Some(progress));
+        }
+        for text in ["", "1 2", "1 x 61", "1 2 6", "1 2 2e2e"] {
+            assert_eq!(Progress::from_text(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn names_survive_being_stored() {

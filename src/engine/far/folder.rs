@@ -11,13 +11,13 @@ use crate::engine::far::error::{FarError, unexpected};
 use crate::engine::far::give::{Offer, give_soon};
 use crate::engine::far::outcome::results;
 use crate::engine::far::owners::Owners;
-use crate::engine::far::ration::Ration;
 use crate::engine::far::read::read;
 use crate::engine::far::stat::{stat, stat_of};
-use crate::engine::far::take::{Need, TakeError, take};
+use crate::engine::far::take::{Landing, Need, TakeError, take};
 use crate::engine::options::Wire;
 use crate::fault::{self, Point};
 use crate::model::entry::{Content, Digest};
+use crate::model::key::PublicKey;
 use crate::model::metadata::Stat;
 use crate::model::path::RelPath;
 use crate::model::row::Row;
@@ -26,8 +26,7 @@ use crate::store::error::StoreError;
 use crate::transport::channel::Channel;
 use crate::transport::link::{Link, Traffic};
 use crate::transport::message::{
-    Act, Change, Code, Fetch, ITEMS_MAX, Item, List, Listed, Message, Open, Opened, Page, Right, Settled,
-    Step, StepResult,
+    Act, Change, Code, Fetch, ITEMS_MAX, Item, Message, Open, Opened, Right, Settled, Step, StepResult,
 };
 use crate::transport::weight::{MESSAGE_BYTES, of_item};
 
@@ -67,15 +66,15 @@ pub type Child = (Box<[u8]>, Stat);
 
 /// The folder of a peer, open. Shared by all threads of a run.
 pub struct Far {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
     control: Mutex<Channel>,
-    peer: String,
-    prefix: RelPath,
+    pub(crate) peer: String,
+    pub(crate) prefix: RelPath,
     wire: Wire,
-    opened: Opened,
+    pub(crate) opened: Opened,
     cache: Mutex<Cache>,
     owners: Mutex<Owners>,
-    tickets: AtomicU64,
+    pub(crate) tickets: AtomicU64,
     is_fresh: bool,
 }
 
@@ -137,6 +136,12 @@ impl Far {
         &self.peer
     }
 
+    /// Returns the peer's key.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        self.link.peer()
+    }
+
     /// Returns the path in the folder that counts as the root here.
     #[must_use]
     pub fn prefix(&self) -> &RelPath {
@@ -176,70 +181,6 @@ impl Far {
     /// Ends the connection, so that no other thread waits for a conversation that the run does not go on with.
     pub fn give_up(&self) {
         self.link.close(Code::Internal, "the run ended early");
-    }
-
-    /// Asks for all rows that are new since the folder was last heard of, and remembers them.
-    ///
-    /// # Errors
-    /// As for [`open`](Self::open).
-    pub fn refresh(&self) -> Result<(), FarError> {
-        let since = self.cache().cursor()?;
-        self.list(since, true)
-    }
-
-    /// Asks for all rows numbered above `since` once more, those of what was deleted among them.
-    ///
-    /// # Errors
-    /// As for [`open`](Self::open).
-    pub fn list_since(&self, since: u64) -> Result<(), FarError> {
-        self.list(since, false)
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
-    fn list(&self, since: u64, unless_known: bool) -> Result<(), FarError> {
-        if unless_known && since > 0 && since == self.opened.seq && self.tickets.load(Ordering::Relaxed) == 0
-        {
-            return Ok(());
-        }
-        let mut channel = self.link.channel()?;
-        channel.send(&Message::List(List { since, below: self.prefix.clone(), after: None }))?;
-        let mut ration = Ration::of(&self.opened, since);
-        loop {
-            match channel.recv()? {
-                Message::Working(_) => {}
-                Message::Page(page) => {
-                    ration.take(&self.peer, &page)?;
-                    if let Some(seq) = self.take_page(page)? {
-                        return Ok(self.cache().complete(seq)?);
-                    }
-                }
-                Message::Refuse(refuse) => return Err(FarError::refused(&self.peer, &refuse)),
-                other => return Err(unexpected(&self.peer, &other)),
-            }
-        }
-    }
-
-    /// Remembers a page. Returns the sequence that the listing is complete up to, with the last page.
-    fn take_page(&self, page: Page) -> Result<Option<u64>, FarError> {
-        let mut rows = Vec::with_capacity(page.rows.len());
-        for Listed { path, seq, row } in page.rows {
-            let within = if path == self.prefix { Some(RelPath::root()) } else { path.strip(&self.prefix) };
-            let Some(path) = within else {
-                return Err(FarError::answer(
-                    &self.peer,
-                    format!("a row for {path}, which was not asked for"),
-                ));
-            };
-            rows.push(Listed { path, seq, row });
-        }
-        let cache = self.cache();
-        cache.take(rows)?;
-        fault::pass(Point::WirePage);
-        let mut owners = self.owners();
-        if owners.learn(page.names) {
-            cache.set_names(owners.told())?;
-        }
-        Ok(page.complete)
     }
 
     /// Returns the row at `path`, live or deleted; `None` where none is known.
@@ -351,14 +292,15 @@ impl Far {
                 let item = self.item(&path)?;
                 weight += of_item(&item);
                 items.push(item);
-                needs.push(Need { id, basis: need.basis.filter(|_| !self.wire.whole), ..need });
+                needs.push(Need { id, ..need });
                 if weight >= MESSAGE_BYTES {
                     break;
                 }
             }
             let mut channel = self.link.channel()?;
             channel.send(&Message::Fetch(Fetch { items, plain: !self.wire.compress }))?;
-            let taken = take(&mut channel, stage, &needs);
+            let landing = Landing { stage, giver: self.key(), whole: self.wire.whole };
+            let taken = take(&mut channel, landing, &needs);
             if let Some(broken) = taken.iter().find_map(|result| match result {
                 Err(TakeError::Broken(broken)) => Some(Arc::clone(broken)),
                 Ok(_) | Err(TakeError::Void { .. } | TakeError::Stage(_)) => None,
@@ -475,18 +417,18 @@ impl Far {
         Ok(settled)
     }
 
-    fn whole(&self, path: &RelPath) -> Result<RelPath, FarError> {
+    pub(crate) fn whole(&self, path: &RelPath) -> Result<RelPath, FarError> {
         if path.is_root() {
             return Ok(self.prefix.clone());
         }
         self.prefix.append(path).map_err(|error| FarError::answer(&self.peer, format!("{path}: {error}")))
     }
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
+    pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn owners(&self) -> MutexGuard<'_, Owners> {
+    pub(crate) fn owners(&self) -> MutexGuard<'_, Owners> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::clock;
+use crate::disk::leftover;
 use crate::engine::bond::Bond;
 use crate::engine::cycle::{account, limit, watching};
 use crate::engine::error::EngineError;
@@ -106,6 +107,9 @@ pub fn sync(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, FarErr
         let settled = job.far.settle()?;
         if settled.alone {
             hear_of(&me, job.far, settled.seq)?;
+        }
+        if let Some(private) = &me.private {
+            leftover::clear(private, &job.far.key());
         }
     }
     me.close()?;

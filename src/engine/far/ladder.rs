@@ -1,9 +1,7 @@
 //! One content by what is new in it: outline, chunks of what is unknown, operations for what is missing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt as _;
 
 use crate::delta::chunk::{Chunk, Chunker, decode_chunks};
 use crate::delta::compress::Decompressor;
@@ -13,6 +11,7 @@ use crate::delta::patch::{Patch, PatchError, Step};
 use crate::delta::piece::{Piece, pieces};
 use crate::delta::region::Region;
 use crate::delta::signature::Signature;
+use crate::disk::basis::Basis;
 use crate::disk::draft::Draft;
 use crate::disk::stage::{StageError, Staged};
 use crate::engine::far::breach::{Breach, Broken};
@@ -21,6 +20,8 @@ use crate::engine::far::inflow::{Inflow, Stop};
 use crate::transport::channel::Channel;
 use crate::transport::message::{Expand, Message, Part, Parts};
 
+/// Where less is spared than this, and than a tenth, the whole is asked for.
+const SPARED_BYTES_MIN: u64 = 4 << 20;
 /// Read at once.
 const READ_BYTES: usize = 256 << 10;
 /// How often a giver may say that it still works on an outline: so often, and once more for each ...
@@ -70,7 +71,7 @@ pub(crate) fn climb(
     channel: &mut Channel,
     decompressor: &mut Decompressor,
     (id, size): (u32, u64),
-    basis: &File,
+    basis: &Basis,
     draft: impl FnOnce() -> Result<Draft, StageError>,
 ) -> Result<Climb, Broken> {
     let mut ladder = Ladder { channel, decompressor, id, size, basis };
@@ -85,7 +86,7 @@ struct Ladder<'a> {
     decompressor: &'a mut Decompressor,
     id: u32,
     size: u64,
-    basis: &'a File,
+    basis: &'a Basis,
 }
 
 impl Ladder<'_> {
@@ -100,7 +101,7 @@ impl Ladder<'_> {
         let pieces = pieces(&outline, &expanded, &inventory).map_err(|error| self.breach(error))?;
         drop((outline, expanded, inventory));
         let missing: u64 = pieces.iter().map(missing_bytes).sum();
-        if missing > self.size / 10 * 9 {
+        if missing > self.size / 10 * 9 && self.size - missing < SPARED_BYTES_MIN {
             return Ok(Climb::Whole);
         }
         let mut draft = draft().map_err(|error| Leave::With(error.into()))?;
@@ -239,7 +240,7 @@ impl Ladder<'_> {
 /// A draft, until the disk refuses. What comes after that is not written.
 struct Writer<'a> {
     draft: &'a mut Draft,
-    basis: &'a File,
+    basis: &'a Basis,
     failed: Option<StageError>,
 }
 
@@ -285,13 +286,13 @@ fn missing_bytes(piece: &Piece) -> u64 {
     }
 }
 
-/// Returns the chunks of a file, up to its present end.
-fn chunks_of(file: &File) -> std::io::Result<Vec<Chunk>> {
+/// Returns the chunks of a basis.
+fn chunks_of(basis: &Basis) -> std::io::Result<Vec<Chunk>> {
     let (mut chunks, mut chunker) = (Vec::new(), Chunker::new());
     let mut buffer = vec![0; READ_BYTES];
     let mut at = 0;
     loop {
-        match file.read_at(&mut buffer, at) {
+        match basis.read_at(&mut buffer, at) {
             Ok(0) => break,
             Ok(count) => {
                 chunker.push(&buffer[..count], &mut |chunk| chunks.push(chunk));
@@ -305,14 +306,14 @@ fn chunks_of(file: &File) -> std::io::Result<Vec<Chunk>> {
     Ok(chunks)
 }
 
-/// Returns the signature of a region of `file` as it goes over the wire.
-fn signature_of(file: &File, region: &Region) -> std::io::Result<Vec<u8>> {
+/// Returns the signature of a region of `basis` as it goes over the wire.
+fn signature_of(basis: &Basis, region: &Region) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(region.length()).map_err(std::io::Error::other)?];
     let mut rest = &mut bytes[..];
     for part in region.parts() {
         let length = usize::try_from(part.end - part.start).map_err(std::io::Error::other)?;
         let Some((here, later)) = std::mem::take(&mut rest).split_at_mut_checked(length) else { break };
-        file.read_exact_at(here, part.start)?;
+        basis.read_exact_at(here, part.start)?;
         rest = later;
     }
     Ok(Signature::of(&bytes).map_err(std::io::Error::other)?.encode())

@@ -25,12 +25,17 @@ pub(crate) struct Ration {
 
 impl Ration {
     /// Returns what a listing of the rows numbered above `since` may say, of a folder that was `opened` so. What was
-    /// deleted is told too where `since` is not 0, and each such row has a number of its own.
-    pub(crate) fn of(opened: &Opened, since: u64) -> Self {
+    /// deleted is told too where `since` is not 0, and each such row has a number of its own. It goes on behind `after`.
+    pub(crate) fn of(opened: &Opened, since: u64, after: Option<RelPath>) -> Self {
         let numbered = if since == 0 { 0 } else { opened.seq.saturating_sub(since) };
         let announced = opened.entries.saturating_add(numbered).min(ROWS_MAX);
         let rows = (announced + announced / 8 + ROWS_BEYOND).min(ROWS_MAX);
-        Self { rows, bytes: (rows * ROW_BYTES).min(BYTES_MAX), last: None }
+        Self { rows, bytes: (rows * ROW_BYTES).min(BYTES_MAX), last: after }
+    }
+
+    /// Returns the last path that was listed.
+    pub(crate) fn last(&self) -> Option<&RelPath> {
+        self.last.as_ref()
     }
 
     /// Takes `page` into account. Within a page the order was checked.

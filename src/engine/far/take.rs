@@ -4,13 +4,16 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::delta::compress::Decompressor;
+use crate::disk::basis::Basis;
 use crate::disk::draft::Draft;
+use crate::disk::leftover::{Label, Leftovers, clear_all};
 use crate::disk::stage::{Stage, StageError, Staged, Target};
 use crate::engine::far::breach::{Breach, Broken};
 use crate::engine::far::inflow::{Inflow, Stop};
 use crate::engine::far::ladder::{Climb, climb};
 use crate::engine::prepare::Failure;
 use crate::model::entry::Digest;
+use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
 use crate::transport::channel::Channel;
 use crate::transport::message::{BLOCK_BYTES_MAX, ITEMS_MAX, Message};
@@ -23,6 +26,17 @@ const LADDER_BYTES_MAX: u64 = 32 << 30;
 const REQUEST_BYTES: u64 = 64 << 20;
 /// From this size on the room is taken before a content is asked for.
 const AHEAD_BYTES: u64 = 1 << 20;
+
+/// Where contents come to, and from whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Landing<'a> {
+    /// Where they are staged.
+    pub stage: &'a Stage,
+    /// Whose word it is: what was left over when a conversation with the same peer broke off is taken up.
+    pub giver: PublicKey,
+    /// They are asked for whole, whatever resembles them here.
+    pub whole: bool,
+}
 
 /// A content that is wanted.
 #[derive(Debug)]
@@ -80,11 +94,17 @@ impl From<StageError> for TakeError {
 /// Returns what is needed, in that order, staged in `stage`, verified, neither dressed nor flushed. It comes from the
 /// giver at the other end of `channel`, to whom nothing is said at the end: neither [`Message::End`] nor anything else.
 ///
-/// A content with a basis is asked for by what is new in it; one whose digest then does not agree is asked for whole,
-/// once. After [`TakeError::Broken`] nothing more can be said on the channel.
-pub fn take(channel: &mut Channel, stage: &Stage, needs: &[Need]) -> Vec<Result<Staged, TakeError>> {
+/// What is left over of a content is taken up. A content with a basis is asked for by what is new in it; one whose digest
+/// then does not agree is asked for whole, once. After [`TakeError::Broken`] nothing more can be said on the channel.
+pub fn take(channel: &mut Channel, landing: Landing<'_>, needs: &[Need]) -> Vec<Result<Staged, TakeError>> {
     let mut results: Vec<Option<Result<Staged, TakeError>>> = needs.iter().map(|_| None).collect();
-    if let Err(broken) = take_all(channel, stage, needs, &mut results) {
+    let leftovers = Leftovers::of(landing.stage.private(), &landing.giver);
+    let taken = take_all(channel, landing, &leftovers, needs, &mut results);
+    for (need, _) in needs.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Ok(_)))) {
+        // What is staged now is left over in its place if it finds none.
+        leftovers.remove(need.digest, need.size);
+    }
+    if let Err(broken) = taken {
         let broken = Arc::new(broken);
         let open = results.iter_mut().filter(|result| result.is_none());
         open.for_each(|result| *result = Some(Err(Arc::clone(&broken).into())));
@@ -97,24 +117,42 @@ type Results = [Option<Result<Staged, TakeError>>];
 
 fn take_all(
     channel: &mut Channel,
-    stage: &Stage,
+    landing: Landing<'_>,
+    leftovers: &Leftovers,
     needs: &[Need],
     results: &mut Results,
 ) -> Result<(), Broken> {
     let mut decompressor = Decompressor::new()?;
     let range = LADDER_BYTES_MIN..=LADDER_BYTES_MAX;
     for (need, result) in needs.iter().zip(&mut *results) {
-        if let Some(basis) = need.basis.as_ref().filter(|_| range.contains(&need.size)) {
-            let empty = || draft(stage, need, Some(basis));
-            match climb(channel, &mut decompressor, (need.id, need.size), basis, empty)? {
-                Climb::Staged(staged) => *result = Some(Ok(staged)),
-                Climb::Failed(error) => *result = Some(Err(error.into())),
-                Climb::Whole => {}
-            }
+        let left = leftovers.open(need.digest, need.size);
+        if let Some((file, bytes)) = &left
+            && *bytes == need.size
+            && let Some(staged) = again(landing, need, file)
+        {
+            *result = Some(Ok(staged));
+            continue;
+        }
+        if landing.whole || !range.contains(&need.size) {
+            continue;
+        }
+        let ours = need.basis.as_ref().and_then(|basis| basis.try_clone().ok());
+        let is_left = left.is_some();
+        // What was left over comes first: it begins as the content does.
+        let Some(basis) = Basis::of(left.map(|(file, _)| file).into_iter().chain(ours)) else { continue };
+        let empty = || draft(landing, need, Some(&basis));
+        match climb(channel, &mut decompressor, (need.id, need.size), &basis, empty)? {
+            Climb::Staged(staged) => *result = Some(Ok(staged)),
+            // There is no room for both; what comes whole may fit in place of it.
+            Climb::Failed(StageError::Disk(error)) if is_left && error.is_no_space() => {}
+            Climb::Failed(error) => *result = Some(Err(error.into())),
+            Climb::Whole => {}
         }
     }
-    let mut rest =
-        (0..needs.len()).filter(|at| results[*at].is_none()).collect::<Vec<_>>().into_iter().peekable();
+    let rest: Vec<usize> = (0..needs.len()).filter(|at| results[*at].is_none()).collect();
+    // What is left over of them is of no use, and less than it may be left over this time.
+    rest.iter().for_each(|at| leftovers.remove(needs[*at].digest, needs[*at].size));
+    let mut rest = rest.into_iter().peekable();
     while rest.peek().is_some() {
         let mut bytes = 0u64;
         let mut request: Vec<usize> = Vec::new();
@@ -125,22 +163,41 @@ fn take_all(
             bytes = bytes.saturating_add(needs[at].size);
             request.push(at);
         }
-        whole(channel, &mut decompressor, stage, needs, &request, results)?;
+        whole(channel, &mut decompressor, landing, needs, &request, results)?;
     }
     Ok(())
 }
 
-/// Returns an empty draft of the content that `need` says.
-fn draft(stage: &Stage, need: &Need, basis: Option<&File>) -> Result<Draft, StageError> {
-    let blank = stage.file(&need.path, need.target)?;
-    Draft::begin(blank, need.digest, need.size, basis)
+/// Returns the content that `need` says out of `file`, which was left over; `None` where it is something else.
+fn again(landing: Landing<'_>, need: &Need, file: &File) -> Option<Staged> {
+    let blank = landing.stage.incoming(&need.path, need.target, label(landing, need)).ok()?;
+    blank.fill_from(file, Some((need.digest, need.size))).ok()
+}
+
+/// Returns an empty draft of the content that `need` says. Where there is no room, all that is left over makes room.
+fn draft(landing: Landing<'_>, need: &Need, basis: Option<&Basis>) -> Result<Draft, StageError> {
+    let begin = || {
+        let blank = landing.stage.incoming(&need.path, need.target, label(landing, need))?;
+        Draft::begin(blank, need.digest, need.size, basis)
+    };
+    match begin() {
+        Err(StageError::Disk(error)) if error.is_no_space() => {
+            clear_all(landing.stage.private());
+            begin()
+        }
+        begun => begun,
+    }
+}
+
+fn label(landing: Landing<'_>, need: &Need) -> Label {
+    Label::new(need.digest, need.size, &landing.giver)
 }
 
 /// Takes the contents at the places `request` in one answer.
 fn whole(
     channel: &mut Channel,
     decompressor: &mut Decompressor,
-    stage: &Stage,
+    landing: Landing<'_>,
     needs: &[Need],
     request: &[usize],
     results: &mut Results,
@@ -148,7 +205,7 @@ fn whole(
     let mut asked = Vec::with_capacity(request.len());
     for &at in request {
         let need = &needs[at];
-        match (need.size >= AHEAD_BYTES).then(|| draft(stage, need, None)).transpose() {
+        match (need.size >= AHEAD_BYTES).then(|| draft(landing, need, None)).transpose() {
             Ok(ahead) => asked.push((at, ahead)),
             Err(error) => results[at] = Some(Err(error.into())),
         }
@@ -161,7 +218,7 @@ fn whole(
     let answered = (|| {
         for (at, ahead) in asked {
             let need = &needs[at];
-            let draft = ahead.map_or_else(|| draft(stage, need, None), Ok);
+            let draft = ahead.map_or_else(|| draft(landing, need, None), Ok);
             results[at] = Some(content(&mut inflow, need, draft)?);
         }
         inflow.finish()

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use crate::disk::apply::Apply;
 use crate::disk::attributes::{Which, set_fd};
+use crate::disk::clock;
 use crate::disk::error::{DiskError, Doing};
 use crate::disk::kept::Kept;
+use crate::disk::leftover;
 use crate::disk::private::{Lock, Private};
 use crate::disk::root::Root;
 use crate::disk::stage::Stage;
@@ -23,6 +25,7 @@ use crate::engine::mirror::site::Site;
 use crate::engine::options;
 use crate::engine::tree::Tree;
 use crate::model::entry::Kind;
+use crate::model::key::PublicKey;
 use crate::model::metadata::{Attributes, Stat, Timestamp};
 use crate::model::path::{RelPath, escape};
 use crate::plan::guard::Limit;
@@ -121,6 +124,7 @@ impl Hold {
         let taken = mtime(root)?;
         let hold = Self { root: Arc::clone(root), private: Arc::new(private), lock, before, taken };
         hold.means().apply.recover()?;
+        leftover::sweep(&hold.private, clock::now());
         Ok(hold)
     }
 
@@ -132,8 +136,12 @@ impl Hold {
     }
 
     /// Removes the private directory if nothing is left in it, and gives the root the time that it had without this.
-    pub(crate) fn end(self) -> Result<(), MirrorError> {
+    /// `done` is whose contents were taken whole: nothing is left over of them.
+    pub(crate) fn end(self, done: Option<&PublicKey>) -> Result<(), MirrorError> {
         let now = mtime(&self.root)?;
+        if let Some(giver) = done {
+            leftover::clear(&self.private, giver);
+        }
         let time = if now == self.taken { self.before } else { now };
         if let Some(private) = Arc::into_inner(self.private) {
             private.remove_if_empty(&self.root, Some(&self.lock))?;

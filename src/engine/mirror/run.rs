@@ -133,8 +133,9 @@ fn carry(
     site.flush_names();
     let ended = ended(&site);
     let mut report = site.into_report();
+    let done = far.as_ref().filter(|_| ended.is_ok()).map(|far| far.key());
     for hold in holds {
-        hold.end()?;
+        hold.end(done.as_ref())?;
     }
     ended?;
     if let Some(far) = far {

@@ -42,8 +42,7 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, change: &Change) -> R
         Ok(plan) => plan,
         Err(refuse) => return Ok(channel.send(&Message::Refuse(refuse))?),
     };
-    let bases = if change.whole { Vec::new() } else { bases };
-    let guest = Guest::new(channel, bases);
+    let guest = Guest::new(channel, visit.guest, bases, change.whole);
     let ready = prepare(&stage, &host.root, &guest, &drafted);
     drop(drafted);
     ticket.wait()?;

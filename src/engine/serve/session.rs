@@ -5,6 +5,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::config::settings::OwnerRule;
+use crate::disk::clock;
+use crate::disk::leftover;
 use crate::engine::act::Crew;
 use crate::engine::error::EngineError;
 use crate::engine::host::Host;
@@ -159,6 +161,9 @@ fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) 
     if let LeftOut { first: Some(first), count } = &visit.doings().left_out {
         opener.notice(&visit.host.name, "set-id bits left out", first, *count);
     }
+    if let Some(private) = &visit.host.replica().private {
+        leftover::sweep(private, clock::now());
+    }
     ended
 }
 
@@ -229,6 +234,9 @@ fn finish(visit: &Visit) -> Result<Settled, EngineError> {
     let replica = visit.host.replica();
     let (mut report, mut silent) = (Report::default(), Silent);
     Crew::new(&replica, &visit.by, &*replica, &mut silent, &mut report).finish()?;
+    if let Some(private) = &replica.private {
+        leftover::clear(private, &visit.guest);
+    }
     let seq = replica.seq();
     Ok(Settled { seq, alone: seq == visit.opened + visit.doings().advanced })
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::disk::root::Root;
 use crate::disk::stage::{Stage, Staged};
 use crate::engine::far::breach::Broken;
-use crate::engine::far::take::{Need, TakeError, take};
+use crate::engine::far::take::{Landing, Need, TakeError, take};
 use crate::engine::prepare::{Failure, Supply, Want, copied};
 use crate::model::entry::Content;
+use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
 use crate::model::row::Loser;
 use crate::plan::decide::Source;
@@ -17,16 +18,24 @@ use crate::transport::channel::Channel;
 /// A guest who gives the contents of the steps that it asks for.
 pub(crate) struct Guest<'a> {
     channel: RefCell<&'a mut Channel>,
+    key: PublicKey,
+    /// It gives contents whole or not at all.
+    whole: bool,
     /// For each step, a file of ours that its content may resemble.
     bases: Vec<Option<RelPath>>,
     broken: RefCell<Option<Arc<Broken>>>,
 }
 
 impl<'a> Guest<'a> {
-    /// Returns the guest at the other end of `channel`; for each step that it asked for, `bases` has a file of ours that
-    /// its content may resemble.
-    pub(crate) fn new(channel: &'a mut Channel, bases: Vec<Option<RelPath>>) -> Self {
-        Self { channel: RefCell::new(channel), bases, broken: RefCell::default() }
+    /// Returns the guest `key` at the other end of `channel`; for each step that it asked for, `bases` has a file of ours
+    /// that its content may resemble. `whole`: it gives contents whole or not at all.
+    pub(crate) fn new(
+        channel: &'a mut Channel,
+        key: PublicKey,
+        bases: Vec<Option<RelPath>>,
+        whole: bool,
+    ) -> Self {
+        Self { channel: RefCell::new(channel), key, whole, bases, broken: RefCell::default() }
     }
 
     /// Ends with what broke the conversation, if anything did.
@@ -71,7 +80,8 @@ impl Supply for Guest<'_> {
         let (places, needs): (Vec<usize>, Vec<Need>) =
             open.filter_map(|(at, want)| Some((at, self.need(ours, want)?))).unzip();
         if !needs.is_empty() {
-            let taken = take(&mut self.channel.borrow_mut(), stage, &needs);
+            let landing = Landing { stage, giver: self.key, whole: self.whole };
+            let taken = take(&mut self.channel.borrow_mut(), landing, &needs);
             for (at, taken) in places.into_iter().zip(taken) {
                 staged[at] = Some(taken.map_err(|error| self.failure(wants[at].path, error)));
             }
