@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop")]
 #![allow(clippy::disallowed_methods, reason = "a test is the user who changes the tree by path")]
 
-#[path = "watch/kept.rs"]
+#[path = "watch/keeper.rs"]
+mod keeper;
+#[path = "support/kept.rs"]
 mod kept;
 #[path = "support/tree.rs"]
 mod tree;
@@ -19,7 +21,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use csync::disk::error::DiskError;
+use csync::disk::lister::{Lister, OpenDir};
+use csync::disk::root::Root;
 use csync::disk::watch::{Event, Watch};
+use csync::engine::glance::glance;
+use csync::model::metadata::Stat;
+use csync::model::path::RelPath;
 use csync::plan::settle::{Pace, Settle, Sign};
 use csync::store::looks::Looks;
 
@@ -279,4 +287,41 @@ fn the_root_that_goes_is_told() {
     let signs: Vec<String> = place.events().iter().map(|event| format!("{event:?}")).collect();
     let sign = format!("{:?}", Event::Hint { path: path(""), sign: Sign::Vanished });
     assert!(signs.contains(&sign), "{signs:?}");
+}
+
+/// A tree that must not be listed.
+struct Unlisted(Arc<Root>);
+
+impl Lister for Unlisted {
+    fn dev(&self) -> u64 {
+        self.0.dev()
+    }
+
+    fn stat(&self, path: &RelPath) -> Result<Option<Stat>, DiskError> {
+        self.0.stat(path)
+    }
+
+    fn open<'a>(&'a self, path: &'a RelPath) -> Result<Box<dyn OpenDir + 'a>, DiskError> {
+        panic!("{path} was listed")
+    }
+
+    fn rules(&self, path: &RelPath) -> Result<Vec<u8>, DiskError> {
+        Lister::rules(&*self.0, path)
+    }
+}
+
+#[test]
+fn a_hint_at_a_file_lists_no_directory() {
+    let mut place = Watched::new(&["dir-merge .rules"]);
+    build(&place.root(), "a/b/old=1 a/b/gone=22 a/b/.rules=-_*.tmp a/c/moved=333");
+    place.take_up();
+    build(&place.root(), "a/b/old=4444 a/b/new=55555 a/b/no.tmp=6 a/d->b");
+    clear(&place.root(), "a/b/gone");
+    rename(&place.root(), "a/c/moved", "a/b/moved");
+    chmod(&place.root(), "a/c", 0o700);
+    let hints = place.hints();
+    let lister: Arc<dyn Lister> = Arc::new(Unlisted(Arc::clone(&place.host.root)));
+    let sight = glance(&place.host.replica(), &place.watching, &lister, &hints).unwrap();
+    assert_eq!(sight.revisions, 7, "{hints:?}");
+    assert_eq!(place.observe().revisions, 0);
 }

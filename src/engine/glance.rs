@@ -160,6 +160,9 @@ impl Glance<'_> {
             Ok(found) => found,
             Err(error) => {
                 self.look.unreadable(path, error.to_string());
+                if error.is_exhausted() {
+                    self.look.later(hint.clone());
+                }
                 return Ok(());
             }
         };

@@ -233,6 +233,11 @@ impl<'r> Observation<'r> {
         self.skip(path, why);
     }
 
+    /// Takes note that `hint` could not be followed now, and may be later.
+    pub(crate) fn later(&mut self, hint: Hint) {
+        self.sight.again.push(hint);
+    }
+
     /// Reads and judges what is left; returns what was seen. The caller commits.
     ///
     /// # Errors
@@ -407,8 +412,8 @@ impl<'r> Observation<'r> {
             HashError::Vanished { .. } => self.sight.vanished = true,
             HashError::Busy { .. } | HashError::Disk(_) => self.skip(&path, error.to_string()),
         }
-        if !matches!(error, HashError::Disk(_)) {
-            self.sight.again.push(Hint { path, recursive: false });
+        if !matches!(error, HashError::Disk(error) if !error.is_exhausted()) {
+            self.later(Hint { path, recursive: false });
         }
     }
 
