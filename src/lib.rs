@@ -111,6 +111,7 @@ pub mod store {
     pub mod hints;
     pub mod index;
     pub mod looks;
+    pub mod members;
     pub mod meta;
     pub mod pack;
     pub mod peer;
@@ -131,6 +132,7 @@ pub mod transport {
     pub mod frame;
     pub mod identity;
     pub mod link;
+    pub mod member;
     pub mod message;
     pub mod quic;
     mod runtime;
@@ -191,6 +193,7 @@ pub mod engine {
     pub mod start;
     pub mod state;
     pub mod supply;
+    pub mod tended;
     pub mod tools;
     pub mod tree;
     pub mod verify;
@@ -218,7 +221,15 @@ pub mod engine {
         mod supply;
         pub mod take;
         pub mod told;
-        mod unsent;
+        pub mod unsent;
+    }
+    /// The other members of a folder, from this side of the wire.
+    pub mod member {
+        pub mod follow;
+        pub mod leader;
+        mod news;
+        mod pass;
+        mod stock;
     }
     /// The folders of this node, for others.
     pub mod serve {
@@ -226,6 +237,7 @@ pub mod engine {
         mod change;
         pub mod error;
         mod fetch;
+        mod follow;
         mod intake;
         mod list;
         mod names;
@@ -262,7 +274,9 @@ pub mod daemon {
     pub mod control;
     pub mod folders;
     pub mod grants;
+    pub mod keepers;
     pub mod log;
+    pub mod members;
     pub mod node;
     pub mod notify;
     pub mod run;

@@ -37,6 +37,7 @@ impl Place {
 
     fn open(&self) -> Result<Host, EngineError> {
         let settings = HostSettings {
+            node: "web1".to_owned(),
             scope: scope(&Select::default(), false, &[]).unwrap(),
             owner: OwnerRule::ByName,
             mode: Mode::TwoWay,

@@ -93,11 +93,18 @@ fn verdict(status: &Status) -> (Exit, String) {
         met.map(|folder| format!("{} {}", escape(folder.name.as_bytes()), folder.state.word())).collect()
     };
     let broken = names(&|folder| matches!(folder.state, State::Halted | State::Error));
+    let down: Vec<String> = folders
+        .iter()
+        .flat_map(|folder| folder.peers.iter().filter(|peer| !peer.connected).map(move |peer| (folder, peer)))
+        .map(|(folder, peer)| {
+            format!("{} {} down", escape(folder.name.as_bytes()), escape(peer.name.as_bytes()))
+        })
+        .collect();
     let waiting = names(&|folder| {
         folder.conflicts > 0 || folder.held > 0 || folder.state == State::Held || behind(folder) > 0
     });
-    let (exit, word, what) = if !broken.is_empty() {
-        (Exit::PluginCritical, "CRITICAL", broken.join(", "))
+    let (exit, word, what) = if !broken.is_empty() || !down.is_empty() {
+        (Exit::PluginCritical, "CRITICAL", [broken.clone(), down].concat().join(", "))
     } else if !waiting.is_empty() {
         (Exit::PluginWarning, "WARNING", waiting.join(", "))
     } else {
@@ -171,8 +178,14 @@ mod tests {
             conflicts,
             held: 0,
             sessions: 0,
-            peers: vec![PeerStatus { name: "web2".to_owned(), connected: false, behind }],
+            peers: vec![PeerStatus { name: "web2".to_owned(), connected: true, behind }],
         }
+    }
+
+    fn away() -> FolderStatus {
+        let mut folder = folder(State::InSync, 0, Some(0));
+        folder.peers[0].connected = false;
+        folder
     }
 
     #[test]
@@ -189,6 +202,7 @@ mod tests {
                 2,
                 "CSYNC CRITICAL - home halted | folders=2 broken=1 behind=0 conflicts=2 held=0",
             ),
+            ("a member that is down", vec![away()], 2, "CSYNC CRITICAL - home web2 down |"),
             ("an error", vec![folder(State::Error, 0, None)], 2, "CSYNC CRITICAL"),
         ] {
             let status = Status { folders, ..Status::default() };

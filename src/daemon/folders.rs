@@ -11,9 +11,11 @@ use crate::engine::error::EngineError;
 use crate::engine::host::{Host, HostSettings};
 use crate::engine::serve::error::told;
 use crate::model::heard::heard;
+use crate::model::key::PublicKey;
 use crate::model::path::escape;
 use crate::store::conflicts::Conflicts;
 use crate::store::db::Tally;
+use crate::store::members::Members;
 use crate::transport::message::{Code, Refuse};
 
 /// The folders that this node serves.
@@ -131,6 +133,13 @@ impl Folders {
         self.host_of(&served)
     }
 
+    /// Whether the folder `name` is open, and `host` is what is open.
+    #[must_use]
+    pub fn is_open(&self, name: &str, host: &Arc<Host>) -> bool {
+        let Some(served) = self.find(name) else { return false };
+        matches!(&*served.standing(), Standing::Open(open) if Arc::ptr_eq(open, host))
+    }
+
     fn host_of(&self, served: &Served) -> Result<Arc<Host>, Refuse> {
         let mut standing = served.standing();
         if let Standing::Open(host) = &*standing {
@@ -147,7 +156,10 @@ impl Folders {
                 Ok(host)
             }
             Err(halt) => {
-                self.tell(served, &halt);
+                // The same reason again and again is told once.
+                if !matches!(&*standing, Standing::Halted(before) if before.why == halt.why) {
+                    self.tell(served, &halt);
+                }
                 let refuse = halt.refuse.clone();
                 *standing = Standing::Halted(halt);
                 Err(refuse)
@@ -205,6 +217,18 @@ impl Folders {
     pub fn close_all(&self) {
         let served = std::mem::take(&mut *self.served());
         served.values().for_each(|served| self.close(served));
+    }
+
+    /// Returns how many rows of the folder `name` the member with `key` is not known to hold; `None` while somebody is
+    /// at work there.
+    #[must_use]
+    pub fn behind(&self, name: &str, key: &PublicKey) -> Option<u64> {
+        let served = self.find(name)?;
+        let standing = served.standing.try_lock().ok()?;
+        let Standing::Open(host) = &*standing else { return None };
+        let held = host.try_replica()?;
+        let applied = Members::of(&held.db).get(key).ok()?.map_or(0, |member| member.applied);
+        held.index().count_since(applied).ok()
     }
 
     /// Returns how the folder `name` stands. Never waits for those who work in it.

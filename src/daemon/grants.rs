@@ -93,12 +93,24 @@ impl Grants {
         mode_of(folder, self.node.as_deref().unwrap_or(ANYBODY))
     }
 
+    /// The mode of `folder` on `member`.
+    #[must_use]
+    pub fn mode_of(&self, folder: &Folder, member: &str) -> Mode {
+        mode_of(folder, member)
+    }
+
+    /// The member that is the primary of `folder`: the first of those that may be.
+    #[must_use]
+    pub fn primary<'a>(&self, folder: &'a Folder) -> Option<&'a str> {
+        folder.members.iter().map(String::as_str).find(|member| mode_of(folder, member) == Mode::Primary)
+    }
+
     /// Whether another member is the primary of `folder`, so that pushes belong there: the first of those that may be.
     #[must_use]
     pub fn is_led_elsewhere(&self, folder: &Folder) -> bool {
-        let primary = folder.members.iter().find(|member| mode_of(folder, member) == Mode::Primary);
+        let primary = self.primary(folder);
         matches!(self.mode(folder), Mode::Receive | Mode::Primary)
-            && primary.is_some_and(|primary| Some(primary) != self.node.as_ref())
+            && primary.is_some_and(|primary| Some(primary) != self.node.as_deref())
     }
 
     /// The most that `caller` may do in the folder `name`; `None`: nothing, not even know of it.
@@ -126,6 +138,13 @@ impl Grants {
             Mode::TwoWay | Mode::Receive | Mode::Primary => Right::Write,
         };
         as_member.max(granted).map(|right| right.min(most))
+    }
+
+    /// Whether the node with `key` is a member of the folder `name`, which this node serves.
+    #[must_use]
+    pub fn is_member(&self, name: &str, key: &PublicKey) -> bool {
+        let known = self.folder(name).zip(self.name(key));
+        known.is_some_and(|(folder, caller)| is_member(folder, caller))
     }
 
     /// Whether `caller` is known, or may do anything at all here.

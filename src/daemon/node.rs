@@ -1,6 +1,7 @@
 //! This node, as those who call it and those who ask about it see it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use crate::config::settings::Folder;
 use crate::daemon::control::{Admission, Answers};
 use crate::daemon::folders::{Folders, no_such_folder};
 use crate::daemon::grants::{Caller, Grants, word};
+use crate::daemon::keepers::Keepers;
 use crate::daemon::log::{Level, Line, Log};
+use crate::daemon::members::Members;
 use crate::daemon::sessions::{SessionId, Sessions};
 use crate::daemon::status::{FolderStatus, PeerStatus, State, Status};
 use crate::disk::socket::group_id;
@@ -18,6 +21,7 @@ use crate::engine::serve::session::{Grant, Opener};
 use crate::model::heard::heard;
 use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
+use crate::transport::identity::Identity;
 use crate::transport::link::Link;
 use crate::transport::message::{Code, FolderInfo, Open, Refuse, Right};
 use crate::transport::seats::{Doorman, Welcomed};
@@ -28,9 +32,13 @@ const LAST_BATCH: Duration = Duration::from_secs(30);
 /// This node: what it grants, what it serves, who is there.
 pub struct Node {
     /// The folders.
-    pub folders: Folders,
-    /// The connections.
-    pub sessions: Sessions,
+    pub folders: Arc<Folders>,
+    /// The connections that others made.
+    pub sessions: Arc<Sessions>,
+    /// The members that are followed.
+    pub members: Members,
+    /// Those who look after the indexes.
+    pub keepers: Keepers,
     /// Where lines go.
     pub log: Arc<dyn Log>,
     grants: RwLock<Arc<Grants>>,
@@ -40,12 +48,19 @@ pub struct Node {
 }
 
 impl Node {
-    /// Returns a node that grants what `grants` says, and serves it once it has [taken it over](Self::take_over).
+    /// Returns a node that grants what `grants` says, and serves it once it has [taken it over](Self::take_over). It is
+    /// known by `identity`, its databases are in `state`, and `uid` is the user whose daemon it is.
     #[must_use]
-    pub fn new(grants: Grants, folders: Folders, log: Arc<dyn Log>, uid: u32) -> Self {
+    pub fn new(grants: Grants, identity: &Identity, state: &Path, log: Arc<dyn Log>, uid: u32) -> Self {
+        let (folders, sessions) =
+            (Arc::new(Folders::new(state, Arc::clone(&log))), Arc::<Sessions>::default());
+        let keepers = Keepers::new(Arc::clone(&folders), Arc::clone(&sessions), Arc::clone(&log));
+        let members = Members::new(identity, Arc::clone(&folders), Arc::clone(&sessions), Arc::clone(&log));
         Self {
             folders,
-            sessions: Sessions::default(),
+            sessions,
+            members,
+            keepers,
             log,
             grants: RwLock::new(Arc::new(grants)),
             listen: RwLock::default(),
@@ -60,17 +75,24 @@ impl Node {
     }
 
     /// Lets `grants` hold from now on: connections that they do not allow are ended, folders opened and closed.
-    pub fn take_over(&self, grants: Grants) {
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn take_over(&self, grants: Grants) -> std::io::Result<()> {
         let grants = Arc::new(grants);
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&grants);
         for caller in self.sessions.recheck(&grants) {
             self.log.line(self.about(Level::Info, "session revoked", caller));
         }
         self.folders.take_over(&grants, |name, why| {
+            self.keepers.end_folder(name);
+            self.members.end_folder(name);
             let ended = self.sessions.end_folder(name, Code::Shutdown, &format!("the folder {name}: {why}"));
             let line = Line::new(Level::Info, "folder closed").with("folder", name);
             self.log.line(line.with("why", why).with("sessions", ended.len()));
         });
+        self.keepers.take_over(&grants)?;
+        self.members.take_over(&grants)
     }
 
     /// Notes where this node listens.
@@ -115,10 +137,15 @@ impl Node {
             None if health.busy => State::Scanning,
             None => State::InSync,
         };
-        let peers = grants.others(folder).map(|member| PeerStatus {
-            name: member.to_owned(),
-            connected: grants.config().peers.get(member).is_some_and(|peer| self.sessions.has(&peer.key)),
-            behind: None,
+        let standing = |member: &str| self.members.standing(name, member).unwrap_or_default();
+        let held = grants.others(folder).filter(|member| standing(member).held.is_some()).count();
+        let peers = grants.others(folder).map(|member| {
+            let key = grants.config().peers.get(member).map(|peer| peer.key);
+            PeerStatus {
+                name: member.to_owned(),
+                connected: standing(member).connected || key.is_some_and(|key| self.sessions.has(&key)),
+                behind: key.and_then(|key| self.folders.behind(name, &key)),
+            }
         });
         FolderStatus {
             name: name.to_owned(),
@@ -128,7 +155,7 @@ impl Node {
             files: health.figures.tally.entries,
             bytes: health.figures.tally.bytes,
             conflicts: health.figures.conflicts,
-            held: 0,
+            held: u64::try_from(held).unwrap_or(u64::MAX),
             sessions,
             peers: peers.collect(),
         }
@@ -212,6 +239,10 @@ impl Visitor<'_> {
 impl Opener for Visitor<'_> {
     fn folders(&self, _link: &Link) -> Vec<FolderInfo> {
         self.node.grants().visible(self.caller)
+    }
+
+    fn is_member(&self, _link: &Link, folder: &str) -> bool {
+        self.node.grants().is_member(folder, &self.caller.key)
     }
 
     fn open(&self, link: &Link, open: &Open) -> Result<Grant, Refuse> {

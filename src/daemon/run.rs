@@ -12,7 +12,6 @@ use crate::config::check::{Here, Seen};
 use crate::config::file::load;
 use crate::config::settings::{Address, Config, PORT};
 use crate::daemon::control::{Answers, serve as answer};
-use crate::daemon::folders::Folders;
 use crate::daemon::grants::{Caller, Grants};
 use crate::daemon::log::{Level, Line, Log, with_causes};
 use crate::daemon::node::{Node, Visitor};
@@ -127,14 +126,14 @@ pub fn run(
     ready: &mut dyn FnMut(&str) -> std::io::Result<()>,
 ) -> Result<(), RunError> {
     let grants = Grants::new(setup.config.clone(), setup.key);
-    let folders = Folders::new(&setup.state_dir, Arc::clone(log));
-    let node = Arc::new(Node::new(grants.clone(), folders, Arc::clone(log), setup.uid));
+    let node = Node::new(grants.clone(), &setup.identity, &setup.state_dir, Arc::clone(log), setup.uid);
+    let node = Arc::new(node);
     let listeners = listen(setup, &node)?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().filter_map(|listener| listener.address().ok()).collect();
     node.listens(addresses.clone());
     let _control = control(&setup.config, &setup.control, &node, &events)?;
-    node.take_over(grants);
+    node.take_over(grants).map_err(|source| RunError::System { action: "start a thread", source })?;
     for listener in &listeners {
         let (listener, node, events) = (Arc::clone(listener), Arc::clone(&node), events.clone());
         start("calls", move || take_calls(&listener, &node, &events))?;
@@ -271,7 +270,9 @@ fn reload(setup: &Setup, node: &Node) {
         let text = "listen, node and control-group are taken over when csyncd is started anew";
         node.log.line(Line::new(Level::Warning, text));
     }
-    node.take_over(Grants::new(config, setup.key));
+    if let Err(error) = node.take_over(Grants::new(config, setup.key)) {
+        node.log.line(Line::new(Level::Error, "members not followed").with("why", error));
+    }
     node.log.line(Line::new(Level::Info, "config taken over").with("config", path));
 }
 
@@ -347,6 +348,8 @@ fn end(listeners: &[Arc<Listener>], node: &Node) {
     for listener in listeners {
         listener.shutdown("csyncd is ending; run again later");
     }
+    node.keepers.end();
+    node.members.end();
     let left = node.sessions.drained(LAST_BATCH);
     if left > 0 {
         node.log.line(Line::new(Level::Warning, "sessions left at the end").with("count", left));

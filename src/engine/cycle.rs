@@ -12,7 +12,7 @@ use crate::engine::note;
 use crate::engine::observe::{Sight, Watching, observe};
 use crate::engine::options::{MaxDelete, Options};
 use crate::engine::pair;
-use crate::engine::pull::{Taking, pull};
+use crate::engine::pull::{Guard, Part, Taking, pull};
 use crate::engine::receive::{overrule, receive};
 use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
@@ -117,12 +117,19 @@ fn exchange(
         for (me, peer) in [(one, two), (two, one)] {
             receive(me, peer)?;
             let decider = Decider { me: me.me, side: me.side, policy: options.conflict, now: clock::now() };
-            let (limit, scope) = (limit(options), Some(Arc::clone(scope)));
+            let (guard, scope) = (Guard::Ask(limit(options)), Some(Arc::clone(scope)));
             pull(
                 me,
                 peer.side.label(),
                 peer,
-                Taking { decider, limit, scope, only: None, observer: &mut *observer, report: &mut *report },
+                Taking {
+                    decider,
+                    guard,
+                    scope,
+                    part: Part::All,
+                    observer: &mut *observer,
+                    report: &mut *report,
+                },
             )?;
         }
         receive(one, two)?;
@@ -150,7 +157,7 @@ pub fn carry(
         two,
         one.side.label(),
         one,
-        Taking { decider, limit: Limit::Approved, scope: None, only: Some(path), observer, report },
+        Taking { decider, guard: Guard::Passed, scope: None, part: Part::One(path), observer, report },
     )?;
     receive(one, two)
 }

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use crate::config::settings::{self, Folder, Mode, OwnerRule};
 use crate::disk::clock;
+use crate::disk::lister::Lister;
 use crate::disk::names::SystemNames;
 use crate::disk::private::Private;
 use crate::disk::process::Process;
 use crate::disk::root::Root;
 use crate::engine::bond::Bond;
 use crate::engine::error::EngineError;
+use crate::engine::glance::glance;
 use crate::engine::marker::Marker;
-use crate::engine::observe::{Sight, Watching, observe};
+use crate::engine::observe::{Sight, Watching, observe_by};
 use crate::engine::options::{FilterArg, Select};
 use crate::engine::recover::recover;
 use crate::engine::replica::{Replica, run_name};
@@ -24,10 +29,15 @@ use crate::engine::standing::{is_empty, standing};
 use crate::engine::start::{random, start};
 use crate::engine::state::{database_path, sparing_state};
 use crate::model::key::PublicKey;
+use crate::model::version::ReplicaId;
 use crate::plan::guard::{Limit, Recent, Toll, admits};
+use crate::plan::settle::Hint;
 use crate::rules::owner::{OwnerArgs, OwnerMap};
 use crate::rules::scope::Scope;
+use crate::store::looks::Looks;
+use crate::store::members::Members;
 use crate::store::meta;
+use crate::store::remote::Remote;
 
 /// Threads that list and read the root.
 const THREADS: usize = 2;
@@ -37,6 +47,8 @@ const GUESTS_MAX: usize = 4096;
 /// What the owner of a served folder says about it.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
+    /// What this node is called.
+    pub node: String,
     /// The filter rules: what they leave out is neither shown nor touched.
     pub scope: Arc<Scope>,
     /// Whose the files are that others make.
@@ -64,6 +76,7 @@ impl HostSettings {
         let first_primary =
             folder.members.iter().find(|member| folder.mode.of(member) == Some(&Mode::Primary));
         Ok(Self {
+            node: node.to_owned(),
             scope: selection::scope(&select, false, &[])?,
             owner: folder.owner.clone(),
             mode: folder.mode.of(node).copied().unwrap_or(Mode::TwoWay),
@@ -93,8 +106,57 @@ pub struct Host {
     /// What new entries get of this process.
     pub process: Process,
     replica: Mutex<Replica>,
-    /// What guests deleted lately.
+    /// Rings when something was recorded.
+    bell: Bell,
+    /// What is told of the tree as it changes keeps the index up to date.
+    watched: AtomicBool,
+    /// What guests and members deleted lately.
     deleted: Mutex<BTreeMap<PublicKey, Recent>>,
+}
+
+/// The replica of a folder, for as long as it is held. Whoever waits for something new is told when it is let go.
+#[derive(Debug)]
+pub struct Holding<'a> {
+    replica: MutexGuard<'a, Replica>,
+    bell: &'a Bell,
+}
+
+impl Deref for Holding<'_> {
+    type Target = Replica;
+
+    fn deref(&self) -> &Replica {
+        &self.replica
+    }
+}
+
+impl DerefMut for Holding<'_> {
+    fn deref_mut(&mut self) -> &mut Replica {
+        &mut self.replica
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.replica.peer.set(0);
+        self.bell.ring(self.replica.seq());
+    }
+}
+
+/// How far the index of a folder is, for those who wait for more.
+#[derive(Debug, Default)]
+struct Bell {
+    seq: Mutex<u64>,
+    rung: Condvar,
+}
+
+impl Bell {
+    fn ring(&self, seq: u64) {
+        let mut heard = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        if *heard != seq {
+            *heard = seq;
+            self.rung.notify_all();
+        }
+    }
 }
 
 impl Host {
@@ -119,7 +181,8 @@ impl Host {
         let standing = standing(&site, bond, opening, warn)?;
         let root_id = if let Some(known) = standing.root_id { known } else { random()? };
         let describe = |meta: meta::Meta<'_>| meta.set(meta::FOLDER, &name.to_owned());
-        let replica = start(&mut site, bond.side(), standing, root_id, opening, describe)?;
+        let mut replica = start(&mut site, bond.side(), standing, root_id, opening, describe)?;
+        replica.name.clone_from(&settings.node);
         recover(&replica, "unknown")?;
         let root = Arc::clone(&replica.root);
         let scope = sparing_state(&settings.scope, state, &[&root]);
@@ -129,24 +192,56 @@ impl Host {
             root,
             fixed,
             process: Process::now(),
+            bell: Bell { seq: Mutex::new(replica.seq()), rung: Condvar::new() },
             replica: Mutex::new(replica),
+            watched: AtomicBool::new(false),
             deleted: Mutex::default(),
         })
     }
 
     /// Returns the replica, for as long as nobody else has it.
-    pub fn replica(&self) -> MutexGuard<'_, Replica> {
-        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn replica(&self) -> Holding<'_> {
+        let replica = self.replica.lock().unwrap_or_else(PoisonError::into_inner);
+        Holding { replica, bell: &self.bell }
     }
 
     /// Returns the replica, unless somebody has it.
     #[must_use]
-    pub fn try_replica(&self) -> Option<MutexGuard<'_, Replica>> {
-        match self.replica.try_lock() {
-            Ok(replica) => Some(replica),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    pub fn try_replica(&self) -> Option<Holding<'_>> {
+        let replica = match self.replica.try_lock() {
+            Ok(replica) => replica,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Holding { replica, bell: &self.bell })
+    }
+
+    /// Waits until something is recorded beyond `seq`, or `ended` is set and [told](Self::wake), for at most
+    /// `patience`. Returns whether something was recorded.
+    #[must_use]
+    pub fn wait_beyond(&self, seq: u64, patience: Duration, ended: &AtomicBool) -> bool {
+        let heard = self.bell.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = |heard: &mut u64| *heard <= seq && !ended.load(Ordering::Acquire);
+        let waited = self.bell.rung.wait_timeout_while(heard, patience, quiet);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 > seq
+    }
+
+    /// Has everybody who waits for something new look whether their waiting has ended.
+    pub fn wake(&self) {
+        // Whoever is about to wait has looked before this lock was free, and hears the bell, or looks after it.
+        drop(self.bell.seq.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.rung.notify_all();
+    }
+
+    /// Whether the index follows the tree by itself, so that nobody needs to look at all of it.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the index follows the tree by itself.
+    pub fn set_watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Release);
     }
 
     /// Brings the index up to date with the tree, and begins a new batch of versions.
@@ -154,22 +249,50 @@ impl Host {
     /// # Errors
     /// The root is not the one that was opened, or the index cannot be read or written.
     pub fn observe(&self) -> Result<Sight, EngineError> {
+        let lister: Arc<dyn Lister> = Arc::<Root>::clone(&self.root);
+        self.observe_by(&lister)
+    }
+
+    /// Does the same, with `lister` to list the tree: one that watches each directory before it is listed.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn observe_by(&self, lister: &Arc<dyn Lister>) -> Result<Sight, EngineError> {
         let mut replica = self.replica();
         self.check(&replica)?;
         replica.batch = run_name(clock::now());
-        let watching = Watching {
-            scope: Arc::clone(&self.settings.scope),
-            checksum: false,
-            devices: self.settings.trust_root,
-            threads: THREADS,
-        };
-        let sight = observe(&replica, &watching)?;
+        let sight = observe_by(&replica, &self.watching(), lister)?;
         if replica.no_deletes && sight.complete {
             // What stands is recorded now: from here on absence means something again.
             replica.meta().set(meta::NO_DELETES, &false)?;
             replica.no_deletes = false;
         }
         Ok(sight)
+    }
+
+    /// Brings the index up to date at the places of `hints`, with `lister` to list directories.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn glance(&self, lister: &Arc<dyn Lister>, hints: &[Hint]) -> Result<Sight, EngineError> {
+        let replica = self.replica();
+        self.check(&replica)?;
+        glance(&replica, &self.watching(), lister, hints)
+    }
+
+    /// Puts down in the journal that the places of `hints` are still to be looked at.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn put_off(&self, hints: &[Hint]) -> Result<(), EngineError> {
+        let replica = self.replica();
+        let looks = Looks::of(&replica.db);
+        Ok(replica.db.batch(|| hints.iter().try_for_each(|hint| looks.put(hint)))?)
+    }
+
+    fn watching(&self) -> Watching {
+        let scope = Arc::clone(&self.settings.scope);
+        Watching { scope, checksum: false, devices: self.settings.trust_root, threads: THREADS }
     }
 
     /// Looks whether the root still stands where it was opened, with its marker.
@@ -229,6 +352,30 @@ impl Host {
     pub fn recent(&self, guest: PublicKey) -> u64 {
         let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
         deleted.get_mut(&guest).map_or(0, |recent| recent.count(clock::now()))
+    }
+
+    /// Takes note that the member with `key`, which keeps `replica`, holds all that was recorded here up to `seq`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn heard(
+        &self,
+        (key, name): (&PublicKey, &str),
+        replica: ReplicaId,
+        seq: u64,
+    ) -> Result<(), EngineError> {
+        let held = self.replica();
+        let members = Members::of(&held.db);
+        members.meet(key, replica, name)?;
+        Ok(members.applied(key, seq.min(held.seq()))?)
+    }
+
+    /// Returns how many rows of the member with this number wait here.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn waiting(&self, number: u32) -> Result<u64, EngineError> {
+        Ok(Remote::of(&self.replica().db, number).count()?)
     }
 
     /// Counts what `guest` has deleted.

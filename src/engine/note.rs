@@ -14,6 +14,8 @@ use crate::plan::merge::conflict_id;
 use crate::rules::conflict::Policy;
 use crate::store::conflicts::{Conflict, Conflicts, Side};
 use crate::store::db::Database;
+use crate::store::error::StoreError;
+use crate::store::members::Members;
 use crate::store::versions::{Version, Versions};
 
 /// Hexadecimal digits of an id that is shown.
@@ -159,8 +161,8 @@ fn add(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let id = id(path, &winner, &loser);
-    let side = |entry: Loser| Side { peer: label(me, by, entry.dot).to_owned(), entry };
-    let (winner, loser) = (side(winner), side(loser));
+    let side = |entry: Loser| label(me, by, entry.dot).map(|peer| Side { peer, entry });
+    let (winner, loser) = (side(winner)?, side(loser)?);
     let shown = id.to_string()[..ID_DIGITS].to_owned();
     if !report.conflicts.iter().any(|made| made.id == shown) {
         let note = if decided {
@@ -183,9 +185,12 @@ fn shown_id(path: &RelPath, one: &Loser, two: &Loser) -> String {
     id(path, one, two).to_string()[..ID_DIGITS].to_owned()
 }
 
-/// The side that wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.
-fn label<'a>(me: &Replica, by: &'a str, dot: Dot) -> &'a str {
-    if dot.replica == me.me { me.side.label() } else { by }
+/// Who wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.
+fn label(me: &Replica, by: &str, dot: Dot) -> Result<String, StoreError> {
+    if dot.replica == me.me {
+        return Ok(me.name.clone());
+    }
+    Ok(Members::of(&me.db).name(dot.replica)?.unwrap_or_else(|| by.to_owned()))
 }
 
 fn as_entry(live: &Live) -> Loser {

@@ -149,7 +149,7 @@ pub fn prepare(
 }
 
 /// What the step at place `at` needs. A directory that lost a conflict has no content of its own to keep.
-fn wants(at: usize, step: &Planned) -> impl Iterator<Item = Want<'_>> {
+pub(crate) fn wants(at: usize, step: &Planned) -> impl Iterator<Item = Want<'_>> {
     let settled = step.settled.as_ref();
     let lost = settled.and_then(|settled| {
         let lost = settled.lost.as_ref().filter(|lost| step.loser_is_theirs(lost))?;

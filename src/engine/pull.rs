@@ -13,7 +13,7 @@ use crate::engine::note;
 use crate::engine::planned::{Moved, Planned};
 use crate::engine::prepare::Supply;
 use crate::engine::replica::Replica;
-use crate::engine::report::{Held, Observer, Report, Skipped};
+use crate::engine::report::{Held, Observer, Report, Silent, Skipped};
 use crate::model::path::RelPath;
 use crate::model::row::Row;
 use crate::plan::decide::{self, Decider, Decision, Settled, Source, Step};
@@ -28,16 +28,40 @@ const BATCH_STEPS: usize = 512;
 /// Content bytes in one batch.
 const BATCH_BYTES: u64 = 64 << 20;
 
+/// Which of the waiting rows are settled.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// All of them.
+    All,
+    /// That of one path.
+    One(&'a RelPath),
+    /// What they create and change, after the first path, if there is one, and up to the second.
+    Changes(Option<&'a RelPath>, &'a RelPath),
+    /// What they delete, and what takes the place of directories.
+    Removals,
+}
+
+/// What the delete guard says of the waiting rows (S14).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Guard {
+    /// It is still to be asked, with this bound.
+    Ask(Limit),
+    /// It lets them pass.
+    Passed,
+    /// It holds what they delete.
+    Held,
+}
+
 /// How a pull is done.
 pub struct Taking<'a> {
     /// Decides about rows.
     pub decider: Decider,
-    /// Bound of deletions.
-    pub limit: Limit,
+    /// The word of the delete guard.
+    pub guard: Guard,
     /// The filter rules, if there are any: what they leave out is not touched.
     pub scope: Option<Arc<Scope>>,
-    /// If given, nothing but this path is touched.
-    pub only: Option<&'a RelPath>,
+    /// Which rows.
+    pub part: Part<'a>,
     /// Told of each step.
     pub observer: &'a mut dyn Observer,
     /// Counts what happened.
@@ -51,24 +75,26 @@ pub struct Taking<'a> {
 ///
 /// # Errors
 /// A database refuses. What fails on one path is no error.
-pub fn pull(me: &Replica, peer: &str, supply: &dyn Supply, taking: Taking<'_>) -> Result<(), EngineError> {
-    let Taking { decider, limit, scope, only, observer, report } = taking;
-    let frozen = Frozen::new(me, scope);
-    let mut pull = Pull {
-        me,
-        decider,
-        frozen,
-        only,
-        crew: Crew::new(me, peer, supply, observer, report),
-        ahead: BTreeMap::new(),
-        planned: Vec::new(),
-        bytes: 0,
-        numbered: 0,
-        held: false,
-    };
-    pull.judge(limit)?;
-    pull.create_and_change()?;
-    if !pull.held {
+pub fn pull<'a>(
+    me: &'a Replica,
+    peer: &'a str,
+    supply: &'a dyn Supply,
+    taking: Taking<'a>,
+) -> Result<(), EngineError> {
+    let (guard, part) = (taking.guard, taking.part);
+    let mut pull = Pull::new(me, peer, supply, taking);
+    match guard {
+        Guard::Ask(limit) => {
+            let toll = pull.toll()?;
+            pull.judge(toll, limit);
+        }
+        Guard::Passed => {}
+        Guard::Held => pull.held = true,
+    }
+    if !matches!(part, Part::Removals) {
+        pull.create_and_change()?;
+    }
+    if !pull.held && !matches!(part, Part::Changes(..)) {
         pull.delete_entries()?;
         pull.delete_dirs()?;
         pull.replace_dirs()?;
@@ -78,11 +104,72 @@ pub fn pull(me: &Replica, peer: &str, supply: &dyn Supply, taking: Taking<'_>) -
     Ok(())
 }
 
+/// Returns what the rows that wait at `me` would do to its root, in numbers.
+///
+/// # Errors
+/// The database refuses.
+pub fn toll(me: &Replica, decider: Decider, scope: &Arc<Scope>) -> Result<Toll, EngineError> {
+    let (mut observer, mut report) = (Silent, Report::default());
+    let scope = Some(Arc::clone(scope));
+    let (observer, report) = (&mut observer, &mut report);
+    let taking = Taking { decider, guard: Guard::Passed, scope, part: Part::All, observer, report };
+    Pull::new(me, "", me, taking).toll()
+}
+
+/// Steps that the next waiting rows will come to, as far as can be told now, so that what they need can be brought
+/// here before anything is changed. Nothing is changed by asking.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// The steps. Those that act last, in the place of directories, are among them.
+    pub steps: Vec<Planned>,
+    /// The last path of the rows that they are about; `None` if none is left.
+    pub upto: Option<RelPath>,
+}
+
+/// Returns the steps of the waiting rows after `after`, at most a batch of them.
+///
+/// # Errors
+/// The database refuses.
+pub fn draft(
+    me: &Replica,
+    decider: Decider,
+    scope: &Arc<Scope>,
+    after: Option<&RelPath>,
+) -> Result<Draft, EngineError> {
+    let (mut observer, mut report) = (Silent, Report::default());
+    let scope = Some(Arc::clone(scope));
+    let (observer, report) = (&mut observer, &mut report);
+    let taking = Taking { decider, guard: Guard::Passed, scope, part: Part::All, observer, report };
+    let mut pull = Pull::new(me, "", me, taking);
+    let (mut draft, mut last) = (Draft::default(), after.cloned());
+    loop {
+        let page = me.remote().page(last.as_ref(), PAGE)?;
+        for (path, theirs) in &page {
+            if !pull.frozen.covers(path, theirs)
+                && let Decision::Settle(settled) = pull.decide(path, theirs)?
+            {
+                pull.plan(path, settled)?;
+            }
+            draft.upto = Some(path.clone());
+            if pull.is_full() {
+                draft.steps = pull.planned;
+                return Ok(draft);
+            }
+        }
+        match page.last() {
+            Some((path, _)) if page.len() == PAGE => last = Some(path.clone()),
+            Some(_) | None => break,
+        }
+    }
+    draft.steps = pull.planned;
+    Ok(draft)
+}
+
 struct Pull<'a> {
     me: &'a Replica,
     decider: Decider,
     frozen: Frozen<'a>,
-    only: Option<&'a RelPath>,
+    part: Part<'a>,
     crew: Crew<'a>,
     /// Rows decided in the present batch, which the index does not have yet.
     ahead: BTreeMap<RelPath, Row>,
@@ -108,15 +195,37 @@ impl decide::Index for Pull<'_> {
     }
 }
 
+impl Part<'_> {
+    fn has(self, path: &RelPath) -> bool {
+        !matches!(self, Part::One(only) if only != path)
+    }
+}
+
 /// Why a step is not for the first pass.
 fn is_late(alone: bool, one: &Settled, ours: Option<&Row>) -> bool {
     let dir_in_the_way = ours.is_some_and(Row::is_live_dir) && matches!(one.step, Step::Replace(_));
     alone && (one.step == Step::Remove || dir_in_the_way)
 }
 
-impl Pull<'_> {
-    /// Asks the guard about all that waits (S14).
-    fn judge(&mut self, limit: Limit) -> Result<(), EngineError> {
+impl<'a> Pull<'a> {
+    fn new(me: &'a Replica, peer: &'a str, supply: &'a dyn Supply, taking: Taking<'a>) -> Self {
+        let Taking { decider, scope, part, observer, report, .. } = taking;
+        Self {
+            me,
+            decider,
+            frozen: Frozen::new(me, scope),
+            part,
+            crew: Crew::new(me, peer, supply, observer, report),
+            ahead: BTreeMap::new(),
+            planned: Vec::new(),
+            bytes: 0,
+            numbered: 0,
+            held: false,
+        }
+    }
+
+    /// What all that waits would do to the root.
+    fn toll(&mut self) -> Result<Toll, EngineError> {
         let mut toll = Toll { of: self.me.index().live_count(), ..Toll::default() };
         self.each(|pull, path, theirs| {
             let Decision::Settle(all) = pull.decider.decide(path, theirs, pull, pull.me.seq() + 1)? else {
@@ -137,6 +246,11 @@ impl Pull<'_> {
             }
             Ok(())
         })?;
+        Ok(toll)
+    }
+
+    /// Asks the guard about it (S14).
+    fn judge(&mut self, toll: Toll, limit: Limit) {
         self.held = !allows(toll, limit);
         if self.held {
             let held = Held {
@@ -147,19 +261,24 @@ impl Pull<'_> {
             };
             self.crew.report.held.get_or_insert(held);
         }
-        Ok(())
     }
 
-    /// Calls `work` for each waiting row, in path order.
+    /// Calls `work` for each waiting row of the part, in path order.
     fn each(
         &mut self,
         mut work: impl FnMut(&mut Self, &RelPath, &Row) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let mut last: Option<RelPath> = None;
+        let (mut last, upto) = match self.part {
+            Part::Changes(after, upto) => (after.cloned(), Some(upto)),
+            Part::All | Part::One(_) | Part::Removals => (None, None),
+        };
         loop {
             let page = self.me.remote().page(last.as_ref(), PAGE)?;
             for (path, row) in &page {
-                if self.only.is_none_or(|only| only == path) && !self.frozen.covers(path, row) {
+                if upto.is_some_and(|upto| path > upto) {
+                    return Ok(());
+                }
+                if self.part.has(path) && !self.frozen.covers(path, row) {
                     work(self, path, row)?;
                 }
             }
@@ -253,7 +372,7 @@ impl Pull<'_> {
         loop {
             let page = self.me.remote().page_back(last.as_ref(), PAGE)?;
             for (path, theirs) in &page {
-                if self.only.is_some_and(|only| only != path) || self.frozen.covers(path, theirs) {
+                if !self.part.has(path) || self.frozen.covers(path, theirs) {
                     continue;
                 }
                 let Decision::Settle(mut settled) = self.decide(path, theirs)? else {
@@ -348,11 +467,12 @@ impl Pull<'_> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.planned.len() >= BATCH_STEPS || self.bytes >= BATCH_BYTES
+    }
+
     fn flush_if_full(&mut self) -> Result<(), EngineError> {
-        if self.planned.len() >= BATCH_STEPS || self.bytes >= BATCH_BYTES {
-            return self.flush();
-        }
-        Ok(())
+        if self.is_full() { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), EngineError> {

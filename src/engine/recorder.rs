@@ -11,6 +11,7 @@ use crate::model::row::{Origin, Record, Row, State};
 use crate::plan::detect::{self, Change, Context, Known};
 use crate::plan::moves::{Candidate, pair};
 use crate::store::hints::{Hint, Hints};
+use crate::store::remote::Remote;
 
 /// Rows written in one transaction.
 const WRITES_MAX: u64 = 20_000;
@@ -64,7 +65,7 @@ impl<'r> Recorder<'r> {
         Ok(Self {
             replica,
             context: replica.context(),
-            any_pending: replica.remote().count()? > 0,
+            any_pending: Remote::is_any(&replica.db)?,
             may_move: replica.index().live_count() > 0,
             vanished: Vec::new(),
             appeared: Vec::new(),
@@ -156,7 +157,7 @@ impl<'r> Recorder<'r> {
     }
 
     fn pending(&self, path: &RelPath) -> Result<Option<Row>, EngineError> {
-        Ok(if self.any_pending { self.replica.remote().get(path)? } else { None })
+        Ok(if self.any_pending { self.replica.pending(path)? } else { None })
     }
 
     /// Something tracked appeared in directories that stood only for what is not tracked: they live again (S12).

@@ -13,7 +13,7 @@ use crate::engine::marker::Id;
 use crate::model::metadata::Timestamp;
 use crate::model::path::RelPath;
 use crate::model::row::{Record, Row};
-use crate::model::version::ReplicaId;
+use crate::model::version::{Causality, ReplicaId};
 use crate::plan::decide;
 use crate::plan::detect::Context;
 use crate::rules::conflict::Side;
@@ -28,6 +28,8 @@ use crate::store::remote::Remote;
 pub struct Replica {
     /// Which side it is.
     pub side: Side,
+    /// What people call it: its side, or the node that it is on.
+    pub name: String,
     /// The tree.
     pub root: Arc<Root>,
     /// The private directory; `None` only in a rehearsal of a root that has none.
@@ -48,6 +50,8 @@ pub struct Replica {
     pub seq: Cell<u64>,
     /// Held for the whole run.
     pub lock: Option<Lock>,
+    /// The peer that we deal with now, by its number; 0 where there is but one.
+    pub peer: Cell<u32>,
 }
 
 impl Replica {
@@ -63,10 +67,23 @@ impl Replica {
         Index::of(&self.db)
     }
 
-    /// Returns the view of the peer's rows that are not settled here.
+    /// Returns the view of the rows that are not settled here, of the peer that we deal with now.
     #[must_use]
     pub fn remote(&self) -> Remote<'_> {
-        Remote::of(&self.db)
+        Remote::of(&self.db, self.peer.get())
+    }
+
+    /// Returns the row that waits at `path`, of whichever peer: of several the one that knows the most.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn pending(&self, path: &RelPath) -> Result<Option<Row>, StoreError> {
+        let rows = Remote::of_all(&self.db, path)?.into_iter();
+        Ok(rows.reduce(
+            |one, other| {
+                if other.vector.compare(&one.vector) == Causality::After { other } else { one }
+            },
+        ))
     }
 
     /// Returns the typed settings.

@@ -66,7 +66,9 @@ pub fn start(
     let seq = Cell::new(meta.get(meta::SEQUENCE)?.unwrap_or(0));
     let (root, private) = (Arc::clone(&site.root), site.private.clone());
     let (batch, lock) = (run_name(now), site.lock.take());
-    Ok(Replica { side, root, private, db, database, me, root_id, no_deletes, batch, seq, lock })
+    let peer = Cell::new(0);
+    let name = side.label().to_owned();
+    Ok(Replica { side, name, root, private, db, database, me, root_id, no_deletes, batch, seq, lock, peer })
 }
 
 fn add_nonce(meta: Meta<'_>, nonce: &str) -> Result<(), StoreError> {

@@ -63,7 +63,9 @@ pub fn verify(
         if known.get(meta::SIDE)?.as_deref() == Some(Side::Two.label()) { Side::Two } else { Side::One };
     let root_id = known.get(meta::ROOT_ID)?.unwrap_or_default();
     let replica = Replica {
+        peer: Cell::new(0),
         side,
+        name: side.label().to_owned(),
         root: Arc::new(root),
         private: None,
         db,

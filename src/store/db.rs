@@ -22,6 +22,7 @@ const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("sql/0001_index.sql")),
     M::up(include_str!("sql/0002_content.sql")),
     M::up(include_str!("sql/0003_look.sql")),
+    M::up(include_str!("sql/0004_members.sql")),
 ];
 /// The number in the file's header that says whose database this is: "csyn".
 const APPLICATION_ID: i64 = 0x6373_796e;

@@ -179,6 +179,14 @@ impl<'d> Index<'d> {
         self.select(sql, (seq, low, high, limit))
     }
 
+    /// Returns how many rows were recorded under a sequence above `seq`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn count_since(&self, seq: u64) -> Result<u64, StoreError> {
+        self.db.ask("count rows of the index", "SELECT count(*) FROM entry WHERE seq > ?1", (seq,))
+    }
+
     /// Whether anything live is recorded strictly below `dir`. Walks over the tombstones that come before it.
     ///
     /// # Errors

@@ -23,10 +23,15 @@ pub enum Type {
     Open,
     Working,
     Opened,
+    Join,
+    Ack,
     Settle,
     Settled,
     List,
     Page,
+    Follow,
+    News,
+    Recover,
     Fetch,
     Change,
     Outcome,
@@ -43,7 +48,7 @@ pub enum Type {
 }
 
 /// Type, number, and the longest frame of it.
-const TYPES: [(Type, u8, u32); 25] = [
+const TYPES: [(Type, u8, u32); 30] = [
     (Type::Hello, 1, SMALL_BYTES_MAX),
     (Type::Welcome, 2, SMALL_BYTES_MAX),
     (Type::Refuse, 3, SMALL_BYTES_MAX),
@@ -54,11 +59,16 @@ const TYPES: [(Type, u8, u32); 25] = [
     (Type::Opened, 8, SMALL_BYTES_MAX),
     (Type::Settle, 9, SMALL_BYTES_MAX),
     (Type::Settled, 10, SMALL_BYTES_MAX),
+    (Type::Join, 11, SMALL_BYTES_MAX),
+    (Type::Ack, 12, SMALL_BYTES_MAX),
     (Type::List, 16, SMALL_BYTES_MAX),
     (Type::Page, 17, FRAME_BYTES_MAX),
     (Type::Fetch, 18, FRAME_BYTES_MAX),
     (Type::Change, 19, FRAME_BYTES_MAX),
     (Type::Outcome, 20, FRAME_BYTES_MAX),
+    (Type::Follow, 21, SMALL_BYTES_MAX),
+    (Type::News, 22, FRAME_BYTES_MAX),
+    (Type::Recover, 23, FRAME_BYTES_MAX),
     (Type::Whole, 32, SMALL_BYTES_MAX),
     (Type::Outline, 33, SMALL_BYTES_MAX),
     (Type::Groups, 34, FRAME_BYTES_MAX),

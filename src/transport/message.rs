@@ -5,6 +5,7 @@ use crate::model::metadata::Attributes;
 use crate::model::path::RelPath;
 use crate::model::row::Row;
 use crate::model::version::ReplicaId;
+use crate::transport::member::{Ack, Follow, Inline, Join, Recover};
 
 /// One message: the body of one frame.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,6 +26,10 @@ pub enum Message {
     Working(Working),
     /// The folder is open; other streams may begin.
     Opened(Opened),
+    /// Opens the one folder that this connection is about, as another member of it. Answered as [`Message::Open`] is.
+    Join(Join),
+    /// A member holds what it was told.
+    Ack(Ack),
     /// All changes were sent: finish what waits.
     Settle,
     /// Everything before it is durable.
@@ -33,8 +38,15 @@ pub enum Message {
     List(List),
     /// Rows in path order.
     Page(Page),
+    /// Asks for rows, and for those to come; the first message of a stream. Answered by news for as long as the
+    /// stream lives.
+    Follow(Follow),
+    /// Rows as they come.
+    News(News),
     /// Asks for contents; the first message of a stream. The sender of it takes, the other gives.
     Fetch(Fetch),
+    /// Asks for contents that lost a conflict; the first message of a stream. Goes on as [`Message::Fetch`] does.
+    Recover(Recover),
     /// Asks for changes; the first message of a stream. The sender of it gives contents, the other takes them, and
     /// ends with an outcome.
     Change(Change),
@@ -161,6 +173,15 @@ pub struct Open {
     pub folder: String,
     /// What the asker is going to do there.
     pub right: Right,
+}
+
+/// Part of the answer to [`Follow`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct News {
+    /// Rows; `complete` ends one pass, and the next begins with what was recorded since.
+    pub page: Page,
+    /// Contents of some of the rows, small ones.
+    pub contents: Vec<Inline>,
 }
 
 /// How far something is.

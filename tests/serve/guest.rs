@@ -87,6 +87,10 @@ impl Opener for Folders {
         Vec::new()
     }
 
+    fn is_member(&self, _link: &Link, _folder: &str) -> bool {
+        false
+    }
+
     fn open(&self, _link: &Link, open: &Open) -> Result<Grant, Refuse> {
         if open.folder != self.host.name {
             return Err(Refuse { code: Code::Missing, text: "no such folder".to_owned() });
@@ -124,6 +128,7 @@ impl Node {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("root")).unwrap();
         let mut settings = HostSettings {
+            node: "web1".to_owned(),
             scope: scope(&[]),
             owner: OwnerRule::ByName,
             mode: Mode::TwoWay,

@@ -152,6 +152,7 @@ pub(crate) fn serve(rules: &[&str]) -> (tempfile::TempDir, Host, Watching) {
     fs::create_dir(directory.path().join("root")).unwrap();
     let filters = rules.iter().map(|rule| FilterArg::Rule((*rule).into())).collect();
     let settings = HostSettings {
+        node: "web1".to_owned(),
         scope: scope(&Select { filters, ..Select::default() }, false, &[]).unwrap(),
         owner: OwnerRule::ByName,
         mode: Mode::TwoWay,

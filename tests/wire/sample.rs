@@ -5,15 +5,16 @@ use csync::model::metadata::{Attributes, Owner, Timestamp};
 use csync::model::path::RelPath;
 use csync::model::row::{Live, Loser, Origin, Row, Stamped, State, Tombstone};
 use csync::model::version::{COUNTER_MAX, Dot, ReplicaId, VersionVector};
+use csync::transport::member::{Ack, Follow, Inline, Join, Recover};
 use csync::transport::message::{
     Absent, Act, Block, Carried, Change, Code, Expand, Fetch, FolderInfo, Hello, Item, List, Listed, Message,
-    Names, Open, Opened, Outcome, Page, Part, Parts, Refuse, Right, Settled, Step, StepResult, Welcome,
+    Names, News, Open, Opened, Outcome, Page, Part, Parts, Refuse, Right, Settled, Step, StepResult, Welcome,
     Working,
 };
 use fastrand::Rng;
 
 /// Kinds of messages that [`random`] makes.
-pub(crate) const KINDS: usize = 27;
+pub(crate) const KINDS: usize = 32;
 
 /// Returns a message of the kind with this number below [`KINDS`].
 pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
@@ -72,8 +73,24 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
         24 => Message::End,
         // Fields that the first release did not have.
         25 => Message::Fetch(Fetch { items: items(rng), plain: true }),
-        _ => Message::Change(Change { whole: true, ..change(rng) }),
+        26 => Message::Change(Change { whole: true, ..change(rng) }),
+        27 => Message::Join(Join { folder: text(rng), replica: replica(rng) }),
+        28 => Message::Ack(Ack { seq: seq(rng) }),
+        29 => Message::Follow(Follow { since: seq(rng) }),
+        30 => Message::News(news(rng)),
+        _ => Message::Recover(Recover { losers: some(rng, 20, |rng| (path(rng), Digest([rng.u8(..); 32]))) }),
     }
+}
+
+fn news(rng: &mut Rng) -> News {
+    let page = page(rng);
+    let rows = 0..u32::try_from(page.rows.len()).unwrap();
+    let contents = rows.filter(|row| row % 3 == 0).map(|row| {
+        let bytes = some(rng, 90, |rng| rng.u8(..));
+        Inline { row, bytes }
+    });
+    let contents = contents.collect();
+    News { page, contents }
 }
 
 fn some<T>(rng: &mut Rng, most: usize, mut one: impl FnMut(&mut Rng) -> T) -> Vec<T> {

@@ -22,7 +22,7 @@ use crate::engine::far::unsent::{self, has_set_id, tamed};
 use crate::engine::item;
 use crate::engine::observe::observe;
 use crate::engine::options::Options;
-use crate::engine::pull::{Taking, pull};
+use crate::engine::pull::{Guard, Part, Taking, pull};
 use crate::engine::receive::overrule;
 use crate::engine::recover::recover;
 use crate::engine::replica::Replica;
@@ -197,9 +197,9 @@ fn exchange(
     }
     for _ in 0..ROUNDS_MAX {
         let decider = Decider { me: me.me, side: me.side, policy: options.conflict, now: clock::now() };
-        let (limit, scope) = (limit(options), Some(Arc::clone(scope)));
+        let (guard, scope) = (Guard::Ask(limit(options)), Some(Arc::clone(scope)));
         let taking =
-            Taking { decider, limit, scope, only: None, observer: &mut *observer, report: &mut *report };
+            Taking { decider, guard, scope, part: Part::All, observer: &mut *observer, report: &mut *report };
         let supply = FarSupply::new(far);
         pull(me, peer, &supply, taking)?;
         supply.end()?;

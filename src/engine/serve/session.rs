@@ -16,13 +16,16 @@ use crate::engine::report::{LeftOut, Report, Silent, Skipped};
 use crate::engine::serve::change;
 use crate::engine::serve::error::{ServeError, told};
 use crate::engine::serve::fetch;
+use crate::engine::serve::follow;
 use crate::engine::serve::list;
 use crate::engine::serve::visit::{Visit, takes_changes};
 use crate::model::key::PublicKey;
-use crate::model::path::RelPath;
+use crate::model::path::{RelPath, escape};
+use crate::model::version::ReplicaId;
 use crate::plan::guard::Limit;
 use crate::transport::channel::Channel;
 use crate::transport::link::Link;
+use crate::transport::member::Join;
 use crate::transport::message::{
     Bound, Code, FolderInfo, Guard, Message, Open, Opened, REQUESTS_MAX, Refuse, Right, Settled, Unread,
 };
@@ -42,6 +45,9 @@ pub struct Grant {
 pub trait Opener: Send + Sync {
     /// Returns the folders that the peer of `link` may see.
     fn folders(&self, link: &Link) -> Vec<FolderInfo>;
+
+    /// Whether the peer of `link` is a member of the folder, so that it may follow it.
+    fn is_member(&self, link: &Link, folder: &str) -> bool;
 
     /// Returns what the peer of `link` gets that asks for `open`; its right is what it may do, not what it asks for.
     ///
@@ -75,15 +81,27 @@ fn talk(link: &Link, control: &mut Channel, opener: &dyn Opener) -> Result<(), S
             control.send(&Message::FolderList(opener.folders(link)))?;
             continue;
         }
-        let Message::Open(open) = message else {
-            return Err(ServeError::Protocol("a message before a folder was open"));
-        };
+        let (open, member) = asked(message)?;
         return match grant(link, opener, &open) {
-            Ok(grant) => visit(link, control, grant, opener),
+            Ok(_) if member.is_some() && !opener.is_member(link, &open.folder) => {
+                let text = format!("this node is no member of the folder {}", escape(open.folder.as_bytes()));
+                turn_away(control, Refuse { code: Code::Denied, text })
+            }
+            Ok(grant) => visit(link, control, (grant, member), opener),
             Err(refuse) => turn_away(control, refuse),
         };
     }
     Ok(())
+}
+
+/// Returns what is asked for, and the asker's replica if it asks as a member.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
+fn asked(message: Message) -> Result<(Open, Option<ReplicaId>), ServeError> {
+    match message {
+        Message::Open(open) => Ok((open, None)),
+        Message::Join(Join { folder, replica }) => Ok((Open { folder, right: Right::Read }, Some(replica))),
+        _ => Err(ServeError::Protocol("a message before a folder was open")),
+    }
 }
 
 /// Says no to whoever wanted a folder.
@@ -112,10 +130,15 @@ fn grant(link: &Link, opener: &dyn Opener, open: &Open) -> Result<Grant, Refuse>
 }
 
 /// Opens the folder and answers requests until the peer has no more.
-fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) -> Result<(), ServeError> {
+fn visit(
+    link: &Link,
+    control: &mut Channel,
+    (grant, member): (Grant, Option<ReplicaId>),
+    opener: &dyn Opener,
+) -> Result<(), ServeError> {
     let Grant { host, right, by } = grant;
     let working = control.herald()?;
-    let looked = look(&host, link.peer());
+    let looked = look(&host, link.peer(), member.is_some());
     drop(working);
     let opened = match looked {
         Ok(opened) => opened,
@@ -127,7 +150,7 @@ fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) 
     if let Some(Unread { count, first }) = &opened.unread {
         opener.notice(&host.name, "not read", first, *count);
     }
-    let visit = Visit::new(host, right, link.peer(), by, opened.seq);
+    let visit = Visit::new(host, right, link.peer(), by, opened.seq).with_member(member);
     control.send(&Message::Opened(opened))?;
     let gate = Gate::default();
     let ended = std::thread::scope(|scope| {
@@ -167,9 +190,10 @@ fn visit(link: &Link, control: &mut Channel, grant: Grant, opener: &dyn Opener) 
     ended
 }
 
-/// Brings the index up to date and says what the folder holds.
-fn look(host: &Host, guest: PublicKey) -> Result<Opened, EngineError> {
-    let sight = host.observe()?;
+/// Says what the folder holds, once the index is up to date. For a member that is not waited for: it hears of what
+/// changes.
+fn look(host: &Host, guest: PublicKey, follows: bool) -> Result<Opened, EngineError> {
+    let sight = if follows && host.is_watched() { Sight::default() } else { host.observe()? };
     let replica = host.replica();
     let failed = |source| EngineError::Root { path: host.root.path().to_owned(), source };
     let root = host.root.stat(&RelPath::root()).map_err(failed)?;
@@ -218,6 +242,10 @@ fn unread(replica: &Replica, sight: &Sight) -> Result<Option<Unread>, EngineErro
 /// Answers what comes on the control stream once the folder is open.
 fn settle(visit: &Visit, control: &mut Channel) -> Result<(), ServeError> {
     while let Some(message) = control.wait()? {
+        if let (Message::Ack(ack), Some(replica)) = (&message, visit.member) {
+            visit.host.heard((&visit.guest, &visit.by), replica, ack.seq)?;
+            continue;
+        }
         if message != Message::Settle {
             return Err(ServeError::Protocol("another message than the end of changes"));
         }
@@ -246,8 +274,12 @@ fn request(visit: &Visit, channel: &mut Channel) -> Result<(), ServeError> {
     let message = channel.recv()?;
     if let Message::List(list) = &message {
         list::answer(visit, channel, list)?;
+    } else if let Message::Follow(follow) = &message {
+        follow::answer(visit, channel, follow)?;
     } else if let Message::Fetch(fetch) = &message {
         fetch::answer(visit, channel, fetch)?;
+    } else if let Message::Recover(recover) = &message {
+        fetch::answer_lost(visit, channel, recover)?;
     } else if let Message::Change(change) = &message {
         change::answer(visit, channel, change)?;
     } else {

@@ -1,5 +1,6 @@
 //! What one connection has done in its folder so far, and whose turn it is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::engine::host::Host;
 use crate::engine::report::LeftOut;
 use crate::engine::serve::error::ServeError;
 use crate::model::key::PublicKey;
+use crate::model::version::ReplicaId;
 use crate::transport::message::{Code, Refuse, Right};
 
 /// How far ahead of its turn a batch may be.
@@ -25,8 +27,12 @@ pub(crate) struct Visit {
     pub(crate) guest: PublicKey,
     /// The same for people.
     pub(crate) by: String,
+    /// Its replica, if it is another member.
+    pub(crate) member: Option<ReplicaId>,
     /// The sequence when the folder was opened for it.
     pub(crate) opened: u64,
+    /// The connection has ended: nobody waits for anything any more.
+    pub(crate) ended: AtomicBool,
     doings: Mutex<Doings>,
     turned: Condvar,
 }
@@ -53,17 +59,35 @@ pub(crate) struct Doings {
 impl Visit {
     /// Returns the visit of `guest`, called `by`, to `host`, of which the sequence is `opened`.
     pub(crate) fn new(host: Arc<Host>, right: Right, guest: PublicKey, by: String, opened: u64) -> Self {
-        Self { host, right, guest, by, opened, doings: Mutex::default(), turned: Condvar::new() }
+        let member = None;
+        Self {
+            host,
+            right,
+            guest,
+            by,
+            member,
+            opened,
+            ended: AtomicBool::new(false),
+            doings: Mutex::default(),
+            turned: Condvar::new(),
+        }
+    }
+
+    /// Returns the same as a visit of the member that keeps this replica.
+    pub(crate) fn with_member(self, member: Option<ReplicaId>) -> Self {
+        Self { member, ..self }
     }
 
     pub(crate) fn doings(&self) -> MutexGuard<'_, Doings> {
         self.doings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets no further batch take effect; one that is at work comes to its end.
+    /// Lets no further batch take effect; one that is at work comes to its end. Nobody waits for anything any more.
     pub(crate) fn end(&self) {
         self.doings().broken = true;
         self.turned.notify_all();
+        self.ended.store(true, Ordering::Release);
+        self.host.wake();
     }
 
     /// Why nothing may be changed here, if so.

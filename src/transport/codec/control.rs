@@ -6,6 +6,7 @@ use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
 use crate::transport::codec::values::{read_attributes, read_path, read_seq, write_attributes, write_path};
 use crate::transport::codec::writer::Writer;
+use crate::transport::member::{Ack, Join};
 use crate::transport::message::{
     Bound, Code, FolderInfo, Guard, Hello, Open, Opened, Refuse, Right, Settled, Unread, Welcome, Working,
 };
@@ -97,6 +98,29 @@ pub(crate) fn read_open(reader: &mut Reader<'_>) -> Result<Open, CodecError> {
     let right = fields.need(reader, read_right)?;
     fields.end(reader)?;
     Ok(Open { folder, right })
+}
+
+pub(crate) fn write_join(writer: &mut Writer, join: &Join) {
+    writer.array(2).text(&join.folder).bytes(&join.replica.0);
+}
+
+pub(crate) fn read_join(reader: &mut Reader<'_>) -> Result<Join, CodecError> {
+    let mut fields = reader.fields("Join")?;
+    let folder = fields.need(reader, |reader| reader.text("a folder's name"))?;
+    let replica = ReplicaId(fields.need(reader, |reader| reader.exactly("a replica"))?);
+    fields.end(reader)?;
+    Ok(Join { folder, replica })
+}
+
+pub(crate) fn write_ack(writer: &mut Writer, ack: Ack) {
+    writer.array(1).uint(ack.seq);
+}
+
+pub(crate) fn read_ack(reader: &mut Reader<'_>) -> Result<Ack, CodecError> {
+    let mut fields = reader.fields("Ack")?;
+    let seq = fields.need(reader, read_seq)?;
+    fields.end(reader)?;
+    Ok(Ack { seq })
 }
 
 pub(crate) fn write_working(writer: &mut Writer, working: Working) {

@@ -9,7 +9,8 @@ use crate::transport::codec::values::{
     read_inner_path, read_names, read_path, read_seq, write_names, write_path,
 };
 use crate::transport::codec::writer::Writer;
-use crate::transport::message::{ITEMS_MAX, List, Listed, Outcome, PAGE_ROWS_MAX, Page, StepResult};
+use crate::transport::member::{Follow, INLINE_BYTES_MAX, Inline};
+use crate::transport::message::{ITEMS_MAX, List, Listed, News, Outcome, PAGE_ROWS_MAX, Page, StepResult};
 
 const DONE: u64 = 0;
 const CHANGED: u64 = 1;
@@ -78,6 +79,45 @@ fn read_listed(reader: &mut Reader<'_>, table: &Table, before: &RelPath) -> Resu
     let row = fields.need(reader, |reader| read_row(reader, table))?;
     fields.end(reader)?;
     Ok(Listed { path, seq, row })
+}
+
+pub(crate) fn write_follow(writer: &mut Writer, follow: Follow) {
+    writer.array(1).uint(follow.since);
+}
+
+pub(crate) fn read_follow(reader: &mut Reader<'_>) -> Result<Follow, CodecError> {
+    let mut fields = reader.fields("Follow")?;
+    let since = fields.need(reader, read_seq)?;
+    fields.end(reader)?;
+    Ok(Follow { since })
+}
+
+pub(crate) fn write_news(writer: &mut Writer, news: &News) {
+    writer.array(2);
+    write_page(writer, &news.page);
+    writer.list(&news.contents, |writer, content| {
+        writer.array(2).uint(content.row).bytes(&content.bytes);
+    });
+}
+
+pub(crate) fn read_news(reader: &mut Reader<'_>) -> Result<News, CodecError> {
+    let mut fields = reader.fields("News")?;
+    let page = fields.need(reader, read_page)?;
+    let contents = fields
+        .need(reader, |reader| reader.list("contents", PAGE_ROWS_MAX, |reader| read_inline(reader, &page)))?;
+    fields.end(reader)?;
+    Ok(News { page, contents })
+}
+
+fn read_inline(reader: &mut Reader<'_>, page: &Page) -> Result<Inline, CodecError> {
+    let mut fields = reader.fields("a content")?;
+    let row = fields.need(reader, |reader| reader.u32("the place of a row"))?;
+    if usize::try_from(row).map_or(true, |row| row >= page.rows.len()) {
+        return Err(CodecError::Rule("a content of no row"));
+    }
+    let bytes = fields.need(reader, |reader| reader.bytes("a content", INLINE_BYTES_MAX))?.to_vec();
+    fields.end(reader)?;
+    Ok(Inline { row, bytes })
 }
 
 pub(crate) fn write_outcome(writer: &mut Writer, outcome: &Outcome) {

@@ -28,12 +28,17 @@ pub fn encode(message: &Message) -> (Type, Vec<u8>) {
             writer.array(1).list(folders, control::write_folder);
         }
         Message::Open(open) => control::write_open(&mut writer, open),
+        Message::Join(join) => control::write_join(&mut writer, join),
+        Message::Ack(ack) => control::write_ack(&mut writer, *ack),
         Message::Working(working) => control::write_working(&mut writer, *working),
         Message::Opened(opened) => control::write_opened(&mut writer, opened),
         Message::Settled(settled) => control::write_settled(&mut writer, *settled),
         Message::List(list) => listing::write_list(&mut writer, list),
         Message::Page(page) => listing::write_page(&mut writer, page),
+        Message::Follow(follow) => listing::write_follow(&mut writer, *follow),
+        Message::News(news) => listing::write_news(&mut writer, news),
         Message::Fetch(fetch) => requests::write_fetch(&mut writer, fetch),
+        Message::Recover(recover) => requests::write_recover(&mut writer, recover),
         Message::Change(change) => requests::write_change(&mut writer, change),
         Message::Outcome(outcome) => listing::write_outcome(&mut writer, outcome),
         Message::Whole(ids) => contents::write_whole(&mut writer, ids),
@@ -80,13 +85,18 @@ fn read(kind: Type, body: &[u8]) -> Result<Message, CodecError> {
             Message::FolderList(folders)
         }
         Type::Open => Message::Open(control::read_open(reader)?),
+        Type::Join => Message::Join(control::read_join(reader)?),
+        Type::Ack => Message::Ack(control::read_ack(reader)?),
         Type::Working => Message::Working(control::read_working(reader)?),
         Type::Opened => Message::Opened(control::read_opened(reader)?),
         Type::Settle => read_nothing(reader, Message::Settle)?,
         Type::Settled => Message::Settled(control::read_settled(reader)?),
         Type::List => Message::List(listing::read_list(reader)?),
         Type::Page => Message::Page(listing::read_page(reader)?),
+        Type::Follow => Message::Follow(listing::read_follow(reader)?),
+        Type::News => Message::News(listing::read_news(reader)?),
         Type::Fetch => Message::Fetch(requests::read_fetch(reader)?),
+        Type::Recover => Message::Recover(requests::read_recover(reader)?),
         Type::Change => Message::Change(requests::read_change(reader)?),
         Type::Outcome => Message::Outcome(listing::read_outcome(reader)?),
         Type::Whole => Message::Whole(contents::read_whole(reader)?),
@@ -112,7 +122,7 @@ fn read_nothing(reader: &mut Reader<'_>, message: Message) -> Result<Message, Co
 
 /// Whether bodies of this type are compressed as a whole: those in which names and numbers repeat.
 fn is_packed(kind: Type) -> bool {
-    matches!(kind, Type::Page | Type::Fetch | Type::Change | Type::Outcome)
+    matches!(kind, Type::Page | Type::News | Type::Recover | Type::Fetch | Type::Change | Type::Outcome)
 }
 
 fn kind(message: &Message) -> Type {
@@ -123,13 +133,18 @@ fn kind(message: &Message) -> Type {
         Message::Folders => Type::Folders,
         Message::FolderList(_) => Type::FolderList,
         Message::Open(_) => Type::Open,
+        Message::Join(_) => Type::Join,
+        Message::Ack(_) => Type::Ack,
         Message::Working(_) => Type::Working,
         Message::Opened(_) => Type::Opened,
         Message::Settle => Type::Settle,
         Message::Settled(_) => Type::Settled,
         Message::List(_) => Type::List,
         Message::Page(_) => Type::Page,
+        Message::Follow(_) => Type::Follow,
+        Message::News(_) => Type::News,
         Message::Fetch(_) => Type::Fetch,
+        Message::Recover(_) => Type::Recover,
         Message::Change(_) => Type::Change,
         Message::Outcome(_) => Type::Outcome,
         Message::Whole(_) => Type::Whole,

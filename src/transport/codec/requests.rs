@@ -1,5 +1,6 @@
 //! Requests for contents and for changes.
 
+use crate::model::entry::Digest;
 use crate::model::path::RelPath;
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
@@ -8,6 +9,7 @@ use crate::transport::codec::values::{
     write_content, write_names, write_path,
 };
 use crate::transport::codec::writer::Writer;
+use crate::transport::member::Recover;
 use crate::transport::message::{Act, Carried, Change, Fetch, ITEMS_MAX, Item, Step};
 
 const MAKE: u64 = 0;
@@ -47,6 +49,34 @@ pub(crate) fn read_fetch(reader: &mut Reader<'_>) -> Result<Fetch, CodecError> {
     let plain = fields.may(reader, |reader| reader.bool("whether blocks are plain"))?.unwrap_or_default();
     fields.end(reader)?;
     Ok(Fetch { items, plain })
+}
+
+pub(crate) fn write_recover(writer: &mut Writer, recover: &Recover) {
+    writer.array(1).array(recover.losers.len());
+    let mut before = &RelPath::root();
+    for (path, digest) in &recover.losers {
+        writer.array(2);
+        write_path(writer, path, before);
+        writer.bytes(&digest.0);
+        before = path;
+    }
+}
+
+pub(crate) fn read_recover(reader: &mut Reader<'_>) -> Result<Recover, CodecError> {
+    let mut fields = reader.fields("Recover")?;
+    let mut before = RelPath::root();
+    let losers = fields.need(reader, |reader| {
+        reader.list("losers", ITEMS_MAX, |reader| {
+            let mut fields = reader.fields("a loser")?;
+            let path = fields.need(reader, |reader| read_inner_path(reader, &before))?;
+            let digest = Digest(fields.need(reader, |reader| reader.exactly("a digest"))?);
+            fields.end(reader)?;
+            before.clone_from(&path);
+            Ok((path, digest))
+        })
+    })?;
+    fields.end(reader)?;
+    Ok(Recover { losers })
 }
 
 pub(crate) fn write_change(writer: &mut Writer, change: &Change) {

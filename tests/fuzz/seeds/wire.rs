@@ -6,6 +6,7 @@ use csync::model::path::RelPath;
 use csync::model::version::ReplicaId;
 use csync::transport::codec::message::encode;
 use csync::transport::frame::Header;
+use csync::transport::member::{Ack, Follow, Join, Recover};
 use csync::transport::message::{
     Absent, Act, Block, Carried, Change, Code, Expand, Fetch, FolderInfo, Hello, Item, List, Listed, Message,
     Names, Open, Opened, Outcome, Page, Part, Parts, Refuse, Right, Settled, Step, StepResult, Welcome,
@@ -136,6 +137,10 @@ fn control_messages() -> Vec<Message> {
         Message::Open(Open { folder: "uploads".to_owned(), right: Right::Write }),
         Message::Working(Working { done: 12 }),
         Message::Opened(opened),
+        Message::Join(Join { folder: "uploads".to_owned(), replica: ReplicaId([9; 16]) }),
+        Message::Ack(Ack { seq: 41 }),
+        Message::Follow(Follow { since: 7 }),
+        Message::Recover(Recover { losers: vec![(path("dir/a"), Digest([5; 32]))] }),
         Message::Settle,
         Message::Settled(Settled { seq: 50, alone: true }),
         Message::List(List { since: 7, below: path("dir"), after: Some(path("dir/a")) }),

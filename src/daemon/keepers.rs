@@ -1,0 +1,190 @@
+//! The indexes of the folders that have other members, kept in step with their trees: one thread for each folder, which
+//! begins anew when the folder does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::daemon::folders::Folders;
+use crate::daemon::grants::Grants;
+use crate::daemon::log::{Level, Line, Log, with_causes};
+use crate::daemon::sessions::Sessions;
+use crate::engine::error::EngineError;
+use crate::engine::keeper::{Keeper, Rhythm};
+use crate::engine::observe::Sight;
+use crate::engine::tended::{Teller, Tended};
+use crate::model::path::{RelPath, escape};
+
+/// How often it is looked whether the folder is still the one that is kept.
+const LOOK: Duration = Duration::from_secs(1);
+/// After a folder that cannot be kept the next try waits so long.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A folder and its thread.
+type Kept = (Arc<Watch>, JoinHandle<()>);
+
+/// Those who keep the indexes of this node's folders.
+pub struct Keepers {
+    folders: Arc<Folders>,
+    sessions: Arc<Sessions>,
+    log: Arc<dyn Log>,
+    kept: Mutex<BTreeMap<String, Kept>>,
+}
+
+/// A folder that is kept, shared with its thread.
+struct Watch {
+    name: String,
+    folders: Arc<Folders>,
+    sessions: Arc<Sessions>,
+    log: Arc<dyn Log>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Nobody wants it kept any more.
+    stopped: bool,
+    /// Its keeper has given up.
+    halted: bool,
+    /// What could not be seen when it was last looked at, each told once.
+    skipped: BTreeSet<RelPath>,
+}
+
+impl Keepers {
+    /// Returns nobody yet.
+    #[must_use]
+    pub fn new(folders: Arc<Folders>, sessions: Arc<Sessions>, log: Arc<dyn Log>) -> Self {
+        Self { folders, sessions, log, kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the folders of `grants` that have other members, and no others.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn take_over(&self, grants: &Grants) -> std::io::Result<()> {
+        let shared = grants.served().filter(|(_, folder, _)| grants.others(folder).next().is_some());
+        let wanted: BTreeSet<&str> = shared.map(|(name, ..)| name).collect();
+        self.part(|name| !wanted.contains(name));
+        let mut kept = self.kept();
+        for name in wanted {
+            if kept.contains_key(name) {
+                continue;
+            }
+            let watch = Arc::new(Watch {
+                name: name.to_owned(),
+                folders: Arc::clone(&self.folders),
+                sessions: Arc::clone(&self.sessions),
+                log: Arc::clone(&self.log),
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            });
+            let own = Arc::clone(&watch);
+            let thread = std::thread::Builder::new().name("watch".into()).spawn(move || own.run())?;
+            kept.insert(name.to_owned(), (watch, thread));
+        }
+        Ok(())
+    }
+
+    /// Leaves the folder `name`, until it is taken over again.
+    pub fn end_folder(&self, name: &str) {
+        self.part(|kept| kept == name);
+    }
+
+    /// Leaves all folders.
+    pub fn end(&self) {
+        self.part(|_| true);
+    }
+
+    /// Leaves the folders of which `which` holds; returns when nobody is at work there.
+    fn part(&self, which: impl Fn(&str) -> bool) {
+        let mut kept = self.kept();
+        let (gone, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut *kept).into_iter().partition(|(name, _)| which(name));
+        *kept = rest;
+        drop(kept);
+        for (watch, _) in gone.values() {
+            watch.state().stopped = true;
+            watch.changed.notify_all();
+        }
+        for (watch, thread) in gone.into_values() {
+            if thread.join().is_err() {
+                watch.log.line(watch.line(Level::Error, "a fault of csyncd; please report it"));
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line(&self, level: Level, text: &str) -> Line {
+        Line::new(level, text).with("folder", &self.name)
+    }
+
+    /// Keeps the folder until it is stopped.
+    fn run(self: &Arc<Self>) {
+        while !self.state().stopped {
+            self.state().halted = false;
+            // The log says why it cannot be served.
+            let Ok(host) = self.folders.host(&self.name) else {
+                self.rest(PAUSE);
+                continue;
+            };
+            let folder = Arc::new(Tended { host: Arc::clone(&host), teller: Arc::clone(self) });
+            match Keeper::begin(Arc::clone(&host.root), folder, Rhythm::default()) {
+                Ok(keeper) => {
+                    while !self.rest(LOOK) && self.folders.is_open(&self.name, &host) {}
+                    host.set_watched(false);
+                    drop(keeper);
+                }
+                Err(error) => {
+                    let line = self.line(Level::Error, "changes are not heard of");
+                    self.log.line(line.with("why", escape(with_causes(&error).as_bytes())));
+                    self.rest(PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Waits for so long; returns whether the keeping has ended before.
+    fn rest(&self, pause: Duration) -> bool {
+        let goes_on = |state: &mut State| !state.stopped && !state.halted;
+        let waited = self.changed.wait_timeout_while(self.state(), pause, goes_on);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.stopped || state.halted
+    }
+}
+
+impl Teller for Arc<Watch> {
+    fn seen(&self, sight: &Sight) {
+        let mut state = self.state();
+        for skipped in &sight.skipped {
+            if state.skipped.insert(skipped.path.clone()) {
+                let line = self.line(Level::Warning, "not read").with("path", &skipped.path);
+                self.log.line(line.with("why", escape(skipped.why.as_bytes())));
+            }
+        }
+        if sight.skipped.is_empty() {
+            state.skipped.clear();
+        }
+    }
+
+    fn warn(&self, what: String) {
+        self.log.line(self.line(Level::Warning, &escape(what.as_bytes())));
+    }
+
+    fn halt(&self, why: EngineError) {
+        let refuse = self.folders.failed(&self.name, &why);
+        self.sessions.end_folder(&self.name, refuse.code, &refuse.text);
+        self.state().halted = true;
+        self.changed.notify_all();
+    }
+}

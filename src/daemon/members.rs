@@ -1,0 +1,357 @@
+//! The members that this node follows: one thread for each of them in each folder, which calls, follows, and calls
+//! again.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::config::settings::{Address, Conflict, Mode};
+use crate::daemon::folders::Folders;
+use crate::daemon::grants::Grants;
+use crate::daemon::log::{Level, Line, Log, with_causes};
+use crate::daemon::sessions::Sessions;
+use crate::engine::far::error::FarError;
+use crate::engine::member::follow::{Overseer, follow};
+use crate::engine::member::leader::Leader;
+use crate::engine::report::{Held, MadeConflict, Skipped};
+use crate::model::key::PublicKey;
+use crate::model::path::escape;
+use crate::rules::conflict::{Policy, Side};
+use crate::transport::identity::Identity;
+use crate::transport::link::Link;
+use crate::transport::message::Code;
+use crate::transport::quic::Caller;
+
+/// How long a call may take to be answered.
+const CALL: Duration = Duration::from_secs(10);
+/// After a call that failed the next one waits so long, ...
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// ... doubled from one to the next up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// A member of a folder, as the config says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Wanted {
+    folder: String,
+    name: String,
+    key: PublicKey,
+    addresses: Vec<Address>,
+    policy: Conflict,
+}
+
+/// How it is with a member that is followed.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// It is connected, and its folder open.
+    pub connected: bool,
+    /// What it deleted is held.
+    pub held: Option<Held>,
+}
+
+/// A member that is followed, shared with its thread.
+struct Following {
+    wanted: Wanted,
+    own: String,
+    caller: Arc<Caller>,
+    folders: Arc<Folders>,
+    sessions: Arc<Sessions>,
+    log: Arc<dyn Log>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stopped: bool,
+    /// Somebody believes that a call would be answered now.
+    hurry: bool,
+    approved: bool,
+    link: Option<Weak<Link>>,
+    standing: Standing,
+}
+
+/// By folder and member.
+type Place = (String, String);
+/// A member and its thread.
+type Follower = (Arc<Following>, JoinHandle<()>);
+
+/// The members that this node follows.
+pub struct Members {
+    caller: Arc<Caller>,
+    folders: Arc<Folders>,
+    sessions: Arc<Sessions>,
+    log: Arc<dyn Log>,
+    following: Mutex<BTreeMap<Place, Follower>>,
+}
+
+impl Members {
+    /// Returns nobody yet; calls are made as `identity`. Who is connected to a folder that fails loses the connection.
+    #[must_use]
+    pub fn new(
+        identity: &Identity,
+        folders: Arc<Folders>,
+        sessions: Arc<Sessions>,
+        log: Arc<dyn Log>,
+    ) -> Self {
+        let caller = Arc::new(Caller::new(identity));
+        Self { caller, folders, sessions, log, following: Mutex::default() }
+    }
+
+    /// Follows whom `grants` says to follow, and nobody else.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn take_over(&self, grants: &Grants) -> std::io::Result<()> {
+        let mut wanted = wanted(grants);
+        self.part(|one| wanted.get(&(one.folder.clone(), one.name.clone())) != Some(one));
+        let mut following = self.following();
+        wanted.retain(|place, _| !following.contains_key(place));
+        for (place, wanted) in wanted {
+            let one = Arc::new(Following {
+                wanted,
+                own: grants.node(),
+                caller: Arc::clone(&self.caller),
+                folders: Arc::clone(&self.folders),
+                sessions: Arc::clone(&self.sessions),
+                log: Arc::clone(&self.log),
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            });
+            let own = Arc::clone(&one);
+            let thread = std::thread::Builder::new().name("member".into()).spawn(move || own.run())?;
+            following.insert(place, (one, thread));
+        }
+        Ok(())
+    }
+
+    fn following(&self) -> MutexGuard<'_, BTreeMap<Place, Follower>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how it is with `member` of `folder`; `None` where it is not followed.
+    #[must_use]
+    pub fn standing(&self, folder: &str, member: &str) -> Option<Standing> {
+        let following = self.following();
+        let (one, _) = following.get(&(folder.to_owned(), member.to_owned()))?;
+        Some(one.state().standing.clone())
+    }
+
+    /// Calls `member` again at once if it is not connected: it was just heard of.
+    pub fn hurry(&self, member: &str) {
+        for ((_, name), (one, _)) in &*self.following() {
+            if name == member {
+                one.state().hurry = true;
+                one.changed.notify_all();
+            }
+        }
+    }
+
+    /// Parts with the members of the folder `name`, until it is taken over again.
+    pub fn end_folder(&self, name: &str) {
+        self.part(|one| one.folder == name);
+    }
+
+    /// Parts with everybody.
+    pub fn end(&self) {
+        self.part(|_| true);
+    }
+
+    /// Parts with those of whom `which` holds, and waits until they are left.
+    fn part(&self, which: impl Fn(&Wanted) -> bool) {
+        let mut following = self.following();
+        let (gone, kept) =
+            std::mem::take(&mut *following).into_iter().partition(|(_, (one, _))| which(&one.wanted));
+        *following = kept;
+        drop(following);
+        let gone: BTreeMap<Place, Follower> = gone;
+        gone.values().for_each(|(one, _)| one.stop());
+        for (one, thread) in gone.into_values() {
+            one.finished(thread);
+        }
+    }
+}
+
+/// Whom `grants` has this node follow: the other members that give, of the folders in which this node takes.
+fn wanted(grants: &Grants) -> BTreeMap<Place, Wanted> {
+    let mut all = BTreeMap::new();
+    for (folder, settings, _) in grants.served() {
+        let takes = !matches!(grants.mode(settings), Mode::Send);
+        let leads = matches!(grants.mode(settings), Mode::Primary) && !grants.is_led_elsewhere(settings);
+        for name in grants.others(settings).filter(|_| takes && !leads) {
+            let gives = match grants.mode_of(settings, name) {
+                Mode::TwoWay | Mode::Send => true,
+                Mode::Primary => grants.primary(settings) == Some(name),
+                Mode::Receive => false,
+            };
+            if let Some(peer) = grants.config().peers.get(name).filter(|_| gives) {
+                let place = (folder.to_owned(), name.to_owned());
+                let (folder, name) = place.clone();
+                let (key, addresses) = (peer.key, peer.addresses.clone());
+                let policy = settings.conflict.clone();
+                all.insert(place, Wanted { folder, name, key, addresses, policy });
+            }
+        }
+    }
+    all
+}
+
+impl Following {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        let link = {
+            let mut state = self.state();
+            state.stopped = true;
+            state.link.take().and_then(|link| link.upgrade())
+        };
+        self.changed.notify_all();
+        if let Some(link) = link {
+            link.close(Code::Shutdown, "this node parts with the folder");
+        }
+    }
+
+    /// Waits for its thread, once it was stopped.
+    fn finished(&self, thread: JoinHandle<()>) {
+        if thread.join().is_err() {
+            self.log.line(self.line(Level::Error, "a fault of csyncd; please report it"));
+        }
+    }
+
+    fn line(&self, level: Level, text: &str) -> Line {
+        Line::new(level, text).with("folder", &self.wanted.folder).with("peer", &self.wanted.name)
+    }
+
+    /// Calls and follows until it is stopped.
+    fn run(&self) {
+        let mut pause = PAUSE_MIN;
+        let mut told = String::new();
+        while !self.state().stopped {
+            let followed = catch_unwind(AssertUnwindSafe(|| self.call()));
+            let was_connected = {
+                let mut state = self.state();
+                state.link = None;
+                std::mem::take(&mut state.standing.connected)
+            };
+            let why = match followed {
+                Ok(Ok(())) => "it ended".to_owned(),
+                Ok(Err(error)) => self.failed(&error),
+                Err(_panic) => {
+                    self.log.line(self.line(Level::Error, "a fault of csyncd; please report it"));
+                    "a fault of csyncd".to_owned()
+                }
+            };
+            if self.state().stopped {
+                return;
+            }
+            if was_connected {
+                pause = PAUSE_MIN;
+            }
+            // The same reason again and again is told once.
+            if was_connected || why != told {
+                let level = if was_connected { Level::Info } else { Level::Warning };
+                self.log.line(self.line(level, "member not followed").with("why", &why));
+                told = why;
+            }
+            self.rest(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Takes note of an error that is about our own root, and returns what to tell.
+    fn failed(&self, error: &FarError) -> String {
+        if let FarError::Engine(error) = error {
+            let refuse = self.folders.failed(&self.wanted.folder, error);
+            self.sessions.end_folder(&self.wanted.folder, refuse.code, &refuse.text);
+        }
+        escape(with_causes(error).as_bytes())
+    }
+
+    /// Waits before the next call.
+    fn rest(&self, pause: Duration) {
+        let quiet = |state: &mut State| !state.stopped && !state.hurry;
+        let waited = self.changed.wait_timeout_while(self.state(), pause, quiet);
+        waited.unwrap_or_else(PoisonError::into_inner).0.hurry = false;
+    }
+
+    fn call(&self) -> Result<(), FarError> {
+        let Wanted { folder, name, key, addresses, policy } = &self.wanted;
+        let host = self.folders.host(folder).map_err(|refuse| FarError::refused("this node", &refuse))?;
+        let addresses = resolved(addresses);
+        let (link, control) = self.caller.connect(&addresses, key, CALL)?;
+        let link = Arc::new(link);
+        {
+            let mut state = self.state();
+            if state.stopped {
+                return Ok(());
+            }
+            state.link = Some(Arc::downgrade(&link));
+        }
+        let (policy, side) = policy_of(policy, name, &self.own);
+        let leader = Leader { key: *key, name: name.clone(), policy, side };
+        follow(&host, &link, control, &leader, self)
+    }
+}
+
+/// Returns the addresses that can be found now.
+fn resolved(addresses: &[Address]) -> Vec<SocketAddr> {
+    let found = addresses.iter().filter_map(|at| (at.host.as_str(), at.port).to_socket_addrs().ok());
+    found.flatten().collect()
+}
+
+/// Returns the rule for a decision between us, called `own`, and `name`, and which side of it we are.
+fn policy_of(conflict: &Conflict, name: &str, own: &str) -> (Policy, Side) {
+    let policy = match conflict {
+        Conflict::KeepBoth | Conflict::Merge => Policy::KeepBoth,
+        Conflict::Newest => Policy::Newest,
+        Conflict::Oldest => Policy::Oldest,
+        Conflict::Largest => Policy::Largest,
+        Conflict::Smallest => Policy::Smallest,
+        Conflict::Manual => Policy::Manual,
+        Conflict::Prefer(peer) if peer == name => Policy::Prefer(Side::Two),
+        Conflict::Prefer(peer) if peer == own => Policy::Prefer(Side::One),
+        Conflict::Prefer(_) => Policy::KeepBoth,
+    };
+    (policy, Side::One)
+}
+
+/// What becomes known of a member goes to the log and to who asks for the status.
+impl Overseer for Following {
+    fn connected(&self, _leader: &Leader) {
+        self.state().standing.connected = true;
+        self.log.line(self.line(Level::Info, "member followed"));
+    }
+
+    fn changed(&self, _leader: &Leader, entries: u64) {
+        self.log.line(self.line(Level::Debug, "changes taken").with("entries", entries));
+    }
+
+    fn conflict(&self, _leader: &Leader, made: &MadeConflict) {
+        let line = self.line(Level::Warning, "conflict").with("path", &made.path);
+        self.log.line(line.with("id", &made.id).with("note", escape(made.note.as_bytes())));
+    }
+
+    fn skipped(&self, _leader: &Leader, skipped: &Skipped) {
+        let line = self.line(Level::Warning, "not taken yet").with("path", &skipped.path);
+        self.log.line(line.with("why", escape(skipped.why.as_bytes())));
+    }
+
+    fn held(&self, _leader: &Leader, held: Option<Held>) {
+        let before = std::mem::replace(&mut self.state().standing.held, held);
+        if let Some(held) = held.filter(|held| before.is_none_or(|before| before.deletes != held.deletes)) {
+            let line = self.line(Level::Warning, "deletions held");
+            self.log.line(line.with("deletes", held.deletes).with("of", held.of));
+        }
+        if held.is_none() {
+            self.state().approved = false;
+        }
+    }
+
+    fn is_approved(&self, _leader: &Leader) -> bool {
+        self.state().approved
+    }
+}
