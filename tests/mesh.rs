@@ -13,6 +13,7 @@ mod tree;
 use std::fs;
 
 use csync::model::entry::Digest;
+use csync::transport::message::Code;
 use mesh::{Mesh, write};
 
 const ALL: [usize; 3] = [0, 1, 2];
@@ -75,6 +76,99 @@ fn one_that_was_away_hears_what_happened_and_tells_what_it_did() {
         ("d/4", None),
     ] {
         mesh.hold(&ALL, path, content);
+    }
+    mesh.agree(&ALL);
+}
+
+#[test]
+fn who_is_no_member_hears_no_news() {
+    let mut mesh = Mesh::new(3, "allow = { web3 = \"read\" }\n");
+    mesh.configure(&[0, 1]);
+    ALL.iter().for_each(|at| mesh.start(*at));
+    write(&mesh.root(0), "f", "for members");
+    mesh.hold(&[1], "f", Some("for members"));
+    assert_eq!(fs::read_dir(mesh.root(2)).expect("its root").count(), 0, "it has no root in the folder");
+    let (web1, joined) = mesh.join(2, 0);
+    assert_eq!(joined.expect_err("it is refused").code, Code::Denied);
+    drop(web1);
+}
+
+#[test]
+fn a_mass_deletion_stays_where_it_was_made() {
+    let mesh = Mesh::running(3, "");
+    for number in 0..100 {
+        write(&mesh.root(0), &format!("d/{number}"), &format!("content {number}"));
+    }
+    mesh.agree(&ALL);
+    for number in 0..60 {
+        fs::remove_file(mesh.root(1).join(format!("d/{number}"))).expect("remove it");
+    }
+    write(&mesh.root(1), "after", "the deletion");
+    mesh.hold(&ALL, "after", Some("the deletion"));
+    for at in [0, 2] {
+        mesh.until("the deletion is held", || mesh.folder(at)["held"] == 1);
+        // What went out before the guard saw that it is many.
+        let left = fs::read_dir(mesh.root(at).join("d")).expect("the directory").count();
+        assert!(left >= 75, "{left} of 100 are left");
+    }
+    // Its deleter puts things back.
+    for number in 0..60 {
+        write(&mesh.root(1), &format!("d/{number}"), &format!("content {number}"));
+    }
+    mesh.until("nothing is held any more", || [0, 2].iter().all(|at| mesh.folder(*at)["held"] == 0));
+    mesh.agree(&ALL);
+}
+
+#[test]
+fn who_is_taken_out_of_the_config_hears_nothing_more() {
+    let mesh = Mesh::running(3, "");
+    write(&mesh.root(0), "before", "all are members");
+    mesh.hold(&ALL, "before", Some("all are members"));
+    mesh.configure(&[0, 1]);
+    [0, 1].iter().for_each(|at| mesh.reload(*at));
+    mesh.until("it is parted with", || {
+        let peers = mesh.folder(0)["peers"].clone();
+        peers.as_array().is_some_and(|peers| peers.len() == 1)
+    });
+    write(&mesh.root(0), "after", "two are left");
+    mesh.hold(&[0, 1], "after", Some("two are left"));
+    write(&mesh.root(2), "alone", "nobody hears of it");
+    write(&mesh.root(0), "later", "a round more");
+    mesh.hold(&[0, 1], "later", Some("a round more"));
+    assert!(!mesh.root(2).join("after").exists() && !mesh.root(0).join("alone").exists());
+}
+
+#[test]
+fn a_member_that_sends_takes_nothing_and_one_that_receives_gives_nothing() {
+    let mesh = Mesh::running(3, "mode = { \"*\" = \"two-way\", web1 = \"send\", web3 = \"receive\" }\n");
+    write(&mesh.root(0), "sent", "by the first");
+    write(&mesh.root(1), "both", "by the second");
+    write(&mesh.root(2), "drift", "by the third");
+    mesh.hold(&ALL[..2], "nothing", None);
+    mesh.hold(&[1, 2], "sent", Some("by the first"));
+    mesh.hold(&[2], "both", Some("by the second"));
+    write(&mesh.root(0), "again", "by the first");
+    mesh.hold(&[1, 2], "again", Some("by the first"));
+    assert!(!mesh.root(0).join("both").exists(), "the first takes nothing");
+    assert!(!mesh.root(0).join("drift").exists() && !mesh.root(1).join("drift").exists());
+}
+
+#[test]
+fn members_that_are_killed_again_and_again_agree_in_the_end() {
+    let mut mesh = Mesh::running(3, "");
+    let mut written = Vec::new();
+    for round in 0..12_usize {
+        for number in 0..40 {
+            let (at, path) = ((round + number) % 3, format!("d{}/f{round}-{number}", number % 5));
+            let content = format!("round {round}, file {number} ").repeat(1 + number * 40);
+            write(&mesh.root(at), &path, &content);
+            written.push((path, content));
+        }
+        mesh.kill(round % 3);
+        mesh.start(round % 3);
+    }
+    for (path, content) in &written {
+        mesh.hold(&ALL, path, Some(content));
     }
     mesh.agree(&ALL);
 }

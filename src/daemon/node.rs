@@ -130,15 +130,16 @@ impl Node {
     fn folder_status(&self, grants: &Grants, name: &str, folder: &Folder) -> FolderStatus {
         let health = self.folders.health(name).unwrap_or_default();
         let (sessions, writes) = self.sessions.visitors(name);
+        let standing = |member: &str| self.members.standing(name, member).unwrap_or_default();
+        let held = grants.others(folder).filter(|member| standing(member).held.is_some()).count();
         let state = match health.halted {
             Some((_, true)) => State::Halted,
             Some((_, false)) => State::Error,
+            None if held > 0 => State::Held,
             None if writes => State::Syncing,
             None if health.busy => State::Scanning,
             None => State::InSync,
         };
-        let standing = |member: &str| self.members.standing(name, member).unwrap_or_default();
-        let held = grants.others(folder).filter(|member| standing(member).held.is_some()).count();
         let peers = grants.others(folder).map(|member| {
             let key = grants.config().peers.get(member).map(|peer| peer.key);
             PeerStatus {
@@ -242,7 +243,13 @@ impl Opener for Visitor<'_> {
     }
 
     fn is_member(&self, _link: &Link, folder: &str) -> bool {
-        self.node.grants().is_member(folder, &self.caller.key)
+        let grants = self.node.grants();
+        let is_member = grants.is_member(folder, &self.caller.key);
+        if let Some(name) = grants.name(&self.caller.key).filter(|_| is_member) {
+            // Who calls can be called.
+            self.node.members.hurry(name);
+        }
+        is_member
     }
 
     fn open(&self, link: &Link, open: &Open) -> Result<Grant, Refuse> {

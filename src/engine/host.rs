@@ -226,6 +226,13 @@ impl Host {
         *waited.unwrap_or_else(PoisonError::into_inner).0 > seq
     }
 
+    /// Waits for `pause`, or until `ended` is set and [told](Self::wake).
+    pub fn rest(&self, pause: Duration, ended: &AtomicBool) {
+        let heard = self.bell.seq.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = |_: &mut u64| !ended.load(Ordering::Acquire);
+        drop(self.bell.rung.wait_timeout_while(heard, pause, goes_on));
+    }
+
     /// Has everybody who waits for something new look whether their waiting has ended.
     pub fn wake(&self) {
         // Whoever is about to wait has looked before this lock was free, and hears the bell, or looks after it.

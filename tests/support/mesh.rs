@@ -8,10 +8,20 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+
+use csync::model::key::PublicKey;
+use csync::model::version::ReplicaId;
+use csync::transport::identity::Identity;
+use csync::transport::link::Link;
+use csync::transport::member::Join;
+use csync::transport::message::{Message, Opened, Refuse};
+use csync::transport::quic::Caller;
+use serde_json::Value;
 
 use crate::sandbox::{CSYNC, Run, Sandbox};
 use crate::tree::{ALL, Snapshot};
@@ -162,6 +172,41 @@ impl Mesh {
         let mut command = self.sandbox.command(CSYNC);
         command.env("CSYNC_STATE_DIR", self.state(at)).env("CSYNC_CONFIG", self.config(at)).args(arguments);
         Run::of(&mut command)
+    }
+
+    /// Has the daemon of a node read its config again.
+    pub(crate) fn reload(&self, at: usize) {
+        let daemon = self.daemons[at].as_ref().expect("a daemon");
+        let pid = rustix::process::Pid::from_child(daemon);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("a process");
+    }
+
+    /// What the daemon of a node says of the folder.
+    pub(crate) fn folder(&self, at: usize) -> Value {
+        let told = self.csync(at, &["status", "--json"]).ends_with(&[0]).stdout();
+        let status: Value = serde_json::from_str(&told).expect("an object");
+        status["folders"][0].clone()
+    }
+
+    /// What the daemon of `whom` answers to `who`, which asks for the folder as a member.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
+    pub(crate) fn join(&self, who: usize, whom: usize) -> (Link, Result<Opened, Refuse>) {
+        let owner = fs::metadata(self.state(who)).expect("a state").uid();
+        let identity = Identity::load(&self.state(who), owner).expect("a key");
+        let key = PublicKey::parse(&self.keys[whom]).expect("a key");
+        let address = SocketAddr::from(([127, 0, 0, 1], self.ports[whom]));
+        let called = Caller::new(&identity).connect(&[address], &key, DEADLINE);
+        let (link, mut control) = called.expect("a connection");
+        let join = Join { folder: "web".to_owned(), replica: ReplicaId([9; 16]) };
+        control.send(&Message::Join(join)).expect("it is sent");
+        loop {
+            match control.recv().expect("an answer") {
+                Message::Working(_) => {}
+                Message::Opened(opened) => return (link, Ok(opened)),
+                Message::Refuse(refuse) => return (link, Err(refuse)),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Waits until `condition` holds.

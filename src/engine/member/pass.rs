@@ -54,7 +54,7 @@ impl Pass<'_> {
     pub(crate) fn run(&self, approved: bool) -> Result<Passed, FarError> {
         let mut report = Report::default();
         let limit = if approved { Limit::Approved } else { self.host.settings.hold_above };
-        let guard = self.judge(limit, &mut report)?;
+        let (guard, deletes) = self.judge(limit, &mut report)?;
         let stock = Stock::default();
         let mut after: Option<RelPath> = None;
         loop {
@@ -68,9 +68,10 @@ impl Pass<'_> {
             after = Some(upto);
         }
         if guard == Guard::Passed {
-            let before = report.deleted.total();
             self.take(Part::Removals, guard, &stock, &mut report)?;
-            self.host.deleted(self.leader.key, report.deleted.total() - before);
+            if deletes > 0 {
+                self.host.deleted(self.leader.key, deletes);
+            }
         }
         let left = self.host.waiting(self.member.number)?;
         if left == 0 {
@@ -100,20 +101,19 @@ impl Pass<'_> {
         Arc::clone(&self.host.settings.scope)
     }
 
-    /// Asks the guard (S14) about all that waits, and about what the member deleted before.
-    fn judge(&self, limit: Limit, report: &mut Report) -> Result<Guard, FarError> {
+    /// Asks the guard (S14) about all that waits, and about what the member deleted before. Returns its word, and how
+    /// many entries are deleted by what waits.
+    fn judge(&self, limit: Limit, report: &mut Report) -> Result<(Guard, u64), FarError> {
         let held = self.hold()?;
-        let mut toll = toll(&held, self.decider(&held), &self.scope())?;
-        let past = self.host.recent(self.leader.key);
-        if toll.deletes > 0 {
-            toll = Toll { deletes: toll.deletes + past, of: toll.of + past, ..toll };
-        }
+        let now = toll(&held, self.decider(&held), &self.scope())?;
+        let past = if now.deletes > 0 { self.host.recent(self.leader.key) } else { 0 };
+        let toll = Toll { deletes: now.deletes + past, of: now.of + past, ..now };
         if allows(toll, limit) {
-            return Ok(Guard::Passed);
+            return Ok((Guard::Passed, now.deletes));
         }
         let (deletes, of, limit, empties) = (toll.deletes, toll.of, bound(toll, limit), empties_root(toll));
         report.held = Some(Held { deletes, of, limit, empties });
-        Ok(Guard::Held)
+        Ok((Guard::Held, now.deletes))
     }
 
     /// Brings here what the steps of `draft` need.

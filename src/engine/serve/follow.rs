@@ -20,6 +20,10 @@ use crate::transport::weight;
 
 /// How often a follower hears that there is nothing new: it takes silence for a peer that stands still.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(4);
+/// From so many deletions on ...
+const DELETES_MIN: usize = 20;
+/// ... it is waited so long for more of them, so that the followers judge the whole (S14).
+const DELETES_PAUSE: Duration = Duration::from_secs(1);
 /// Contents that come along with one page, in bytes.
 const INLINE_BYTES: usize = 256 << 10;
 
@@ -34,6 +38,9 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, follow: &Follow) -> R
     let (host, mut told) = (&visit.host, Told::default());
     let mut since = follow.since;
     loop {
+        if since > 0 && deletes(&host.replica(), since)? >= DELETES_MIN {
+            host.rest(DELETES_PAUSE, &visit.ended);
+        }
         since = pass(host, channel, &mut told, since)?;
         while !host.wait_beyond(since, HEARTBEAT, &visit.ended) {
             if visit.ended.load(Ordering::Acquire) {
@@ -42,6 +49,13 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, follow: &Follow) -> R
             channel.send(&Message::Working(Working { done: since }))?;
         }
     }
+}
+
+/// Returns how many deletions, renames not counted, are among the first rows recorded above `since`.
+fn deletes(replica: &Replica, since: u64) -> Result<usize, StoreError> {
+    let first = replica.index().changed_since(since, None, PAGE_ROWS_MAX)?;
+    let stones = first.iter().filter_map(|(_, record)| record.row.tombstone());
+    Ok(stones.filter(|stone| stone.moved_to.is_none()).count())
 }
 
 /// Sends what was recorded above `since`; returns the sequence up to which that is all.
