@@ -282,6 +282,7 @@ pub mod daemon {
     pub mod run;
     pub mod sessions;
     pub mod status;
+    pub mod workers;
 }
 
 /// The command line.

@@ -1,15 +1,15 @@
 //! The indexes of the folders that have other members, kept in step with their trees: one thread for each folder, which
 //! begins anew when the folder does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::daemon::folders::Folders;
 use crate::daemon::grants::Grants;
 use crate::daemon::log::{Level, Line, Log, with_causes};
 use crate::daemon::sessions::Sessions;
+use crate::daemon::workers::{Worker, Workers};
 use crate::engine::error::EngineError;
 use crate::engine::keeper::{Keeper, Rhythm};
 use crate::engine::observe::Sight;
@@ -21,15 +21,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// After a folder that cannot be kept the next try waits so long.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A folder and its thread.
-type Kept = (Arc<Watch>, JoinHandle<()>);
-
 /// Those who keep the indexes of this node's folders.
 pub struct Keepers {
     folders: Arc<Folders>,
     sessions: Arc<Sessions>,
     log: Arc<dyn Log>,
-    kept: Mutex<BTreeMap<String, Kept>>,
+    kept: Workers<String, Watch>,
 }
 
 /// A folder that is kept, shared with its thread.
@@ -56,11 +53,7 @@ impl Keepers {
     /// Returns nobody yet.
     #[must_use]
     pub fn new(folders: Arc<Folders>, sessions: Arc<Sessions>, log: Arc<dyn Log>) -> Self {
-        Self { folders, sessions, log, kept: Mutex::default() }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { folders, sessions, log, kept: Workers::default() }
     }
 
     /// Keeps the folders of `grants` that have other members, and no others.
@@ -70,53 +63,45 @@ impl Keepers {
     pub fn take_over(&self, grants: &Grants) -> std::io::Result<()> {
         let shared = grants.served().filter(|(_, folder, _)| grants.others(folder).next().is_some());
         let wanted: BTreeSet<&str> = shared.map(|(name, ..)| name).collect();
-        self.part(|name| !wanted.contains(name));
-        let mut kept = self.kept();
+        self.kept.part(|name, _| !wanted.contains(name.as_str()));
         for name in wanted {
-            if kept.contains_key(name) {
-                continue;
-            }
-            let watch = Arc::new(Watch {
+            self.kept.begin(&name.to_owned(), || Watch {
                 name: name.to_owned(),
                 folders: Arc::clone(&self.folders),
                 sessions: Arc::clone(&self.sessions),
                 log: Arc::clone(&self.log),
                 state: Mutex::default(),
                 changed: Condvar::new(),
-            });
-            let own = Arc::clone(&watch);
-            let thread = std::thread::Builder::new().name("watch".into()).spawn(move || own.run())?;
-            kept.insert(name.to_owned(), (watch, thread));
+            })?;
         }
         Ok(())
     }
 
     /// Leaves the folder `name`, until it is taken over again.
     pub fn end_folder(&self, name: &str) {
-        self.part(|kept| kept == name);
+        self.kept.part(|kept, _| kept == name);
     }
 
     /// Leaves all folders.
     pub fn end(&self) {
-        self.part(|_| true);
+        self.kept.part(|_, _| true);
+    }
+}
+
+impl Worker for Watch {
+    const THREAD: &'static str = "watch";
+
+    fn run(self: Arc<Self>) {
+        self.go_on();
     }
 
-    /// Leaves the folders of which `which` holds; returns when nobody is at work there.
-    fn part(&self, which: impl Fn(&str) -> bool) {
-        let mut kept = self.kept();
-        let (gone, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut *kept).into_iter().partition(|(name, _)| which(name));
-        *kept = rest;
-        drop(kept);
-        for (watch, _) in gone.values() {
-            watch.state().stopped = true;
-            watch.changed.notify_all();
-        }
-        for (watch, thread) in gone.into_values() {
-            if thread.join().is_err() {
-                watch.log.line(watch.line(Level::Error, "a fault of csyncd; please report it"));
-            }
-        }
+    fn stop(&self) {
+        self.state().stopped = true;
+        self.changed.notify_all();
+    }
+
+    fn failed(&self) {
+        self.log.line(self.line(Level::Error, "a fault of csyncd; please report it"));
     }
 }
 
@@ -130,7 +115,7 @@ impl Watch {
     }
 
     /// Keeps the folder until it is stopped.
-    fn run(self: &Arc<Self>) {
+    fn go_on(self: &Arc<Self>) {
         while !self.state().stopped {
             self.state().halted = false;
             // The log says why it cannot be served.

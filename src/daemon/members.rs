@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::config::settings::{Address, Conflict, Mode};
@@ -13,6 +12,7 @@ use crate::daemon::folders::Folders;
 use crate::daemon::grants::Grants;
 use crate::daemon::log::{Level, Line, Log, with_causes};
 use crate::daemon::sessions::Sessions;
+use crate::daemon::workers::{Worker, Workers};
 use crate::engine::far::error::FarError;
 use crate::engine::member::follow::{Overseer, follow};
 use crate::engine::member::leader::Leader;
@@ -75,16 +75,13 @@ struct State {
 
 /// By folder and member.
 type Place = (String, String);
-/// A member and its thread.
-type Follower = (Arc<Following>, JoinHandle<()>);
-
 /// The members that this node follows.
 pub struct Members {
     caller: Arc<Caller>,
     folders: Arc<Folders>,
     sessions: Arc<Sessions>,
     log: Arc<dyn Log>,
-    following: Mutex<BTreeMap<Place, Follower>>,
+    following: Workers<Place, Following>,
 }
 
 impl Members {
@@ -97,7 +94,7 @@ impl Members {
         log: Arc<dyn Log>,
     ) -> Self {
         let caller = Arc::new(Caller::new(identity));
-        Self { caller, folders, sessions, log, following: Mutex::default() }
+        Self { caller, folders, sessions, log, following: Workers::default() }
     }
 
     /// Follows whom `grants` says to follow, and nobody else.
@@ -105,12 +102,10 @@ impl Members {
     /// # Errors
     /// A thread cannot be started.
     pub fn take_over(&self, grants: &Grants) -> std::io::Result<()> {
-        let mut wanted = wanted(grants);
-        self.part(|one| wanted.get(&(one.folder.clone(), one.name.clone())) != Some(one));
-        let mut following = self.following();
-        wanted.retain(|place, _| !following.contains_key(place));
+        let wanted = wanted(grants);
+        self.following.part(|place, one| wanted.get(place) != Some(&one.wanted));
         for (place, wanted) in wanted {
-            let one = Arc::new(Following {
+            self.following.begin(&place, || Following {
                 wanted,
                 own: grants.node(),
                 caller: Arc::clone(&self.caller),
@@ -119,58 +114,34 @@ impl Members {
                 log: Arc::clone(&self.log),
                 state: Mutex::default(),
                 changed: Condvar::new(),
-            });
-            let own = Arc::clone(&one);
-            let thread = std::thread::Builder::new().name("member".into()).spawn(move || own.run())?;
-            following.insert(place, (one, thread));
+            })?;
         }
         Ok(())
-    }
-
-    fn following(&self) -> MutexGuard<'_, BTreeMap<Place, Follower>> {
-        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how it is with `member` of `folder`; `None` where it is not followed.
     #[must_use]
     pub fn standing(&self, folder: &str, member: &str) -> Option<Standing> {
-        let following = self.following();
-        let (one, _) = following.get(&(folder.to_owned(), member.to_owned()))?;
+        let one = self.following.get(&(folder.to_owned(), member.to_owned()))?;
         Some(one.state().standing.clone())
     }
 
     /// Calls `member` again at once if it is not connected: it was just heard of.
     pub fn hurry(&self, member: &str) {
-        for ((_, name), (one, _)) in &*self.following() {
-            if name == member {
-                one.state().hurry = true;
-                one.changed.notify_all();
-            }
+        for one in self.following.list().into_iter().filter(|one| one.wanted.name == member) {
+            one.state().hurry = true;
+            one.changed.notify_all();
         }
     }
 
     /// Parts with the members of the folder `name`, until it is taken over again.
     pub fn end_folder(&self, name: &str) {
-        self.part(|one| one.folder == name);
+        self.following.part(|(folder, _), _| folder == name);
     }
 
     /// Parts with everybody.
     pub fn end(&self) {
-        self.part(|_| true);
-    }
-
-    /// Parts with those of whom `which` holds, and waits until they are left.
-    fn part(&self, which: impl Fn(&Wanted) -> bool) {
-        let mut following = self.following();
-        let (gone, kept) =
-            std::mem::take(&mut *following).into_iter().partition(|(_, (one, _))| which(&one.wanted));
-        *following = kept;
-        drop(following);
-        let gone: BTreeMap<Place, Follower> = gone;
-        gone.values().for_each(|(one, _)| one.stop());
-        for (one, thread) in gone.into_values() {
-            one.finished(thread);
-        }
+        self.following.part(|_, _| true);
     }
 }
 
@@ -198,9 +169,11 @@ fn wanted(grants: &Grants) -> BTreeMap<Place, Wanted> {
     all
 }
 
-impl Following {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Worker for Following {
+    const THREAD: &'static str = "member";
+
+    fn run(self: Arc<Self>) {
+        self.go_on();
     }
 
     fn stop(&self) {
@@ -215,11 +188,14 @@ impl Following {
         }
     }
 
-    /// Waits for its thread, once it was stopped.
-    fn finished(&self, thread: JoinHandle<()>) {
-        if thread.join().is_err() {
-            self.log.line(self.line(Level::Error, "a fault of csyncd; please report it"));
-        }
+    fn failed(&self) {
+        self.log.line(self.line(Level::Error, "a fault of csyncd; please report it"));
+    }
+}
+
+impl Following {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn line(&self, level: Level, text: &str) -> Line {
@@ -227,7 +203,7 @@ impl Following {
     }
 
     /// Calls and follows until it is stopped.
-    fn run(&self) {
+    fn go_on(&self) {
         let mut pause = PAUSE_MIN;
         let mut told = String::new();
         while !self.state().stopped {
