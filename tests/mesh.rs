@@ -174,6 +174,69 @@ fn members_that_are_killed_again_and_again_agree_in_the_end() {
 }
 
 #[test]
+fn one_that_was_put_back_to_an_earlier_moment_loses_nothing() {
+    let mut mesh = Mesh::running(3, "");
+    for number in 0..40 {
+        write(&mesh.root(0), &format!("d/{number}"), &format!("before {number}"));
+    }
+    mesh.agree(&ALL);
+    mesh.stop(0);
+    mesh.snapshot(0, false);
+    mesh.start(0);
+    for number in 0..20 {
+        write(&mesh.root(0), &format!("d/{number}"), &format!("after the snapshot {number}"));
+    }
+    write(&mesh.root(0), "new", "after the snapshot");
+    mesh.hold(&ALL, "new", Some("after the snapshot"));
+    mesh.hold(&ALL, "d/19", Some("after the snapshot 19"));
+    mesh.agree(&ALL);
+    mesh.stop(0);
+    mesh.snapshot(0, true);
+    // More changes than were forgotten, so that its numbers are ahead again when the others hear of it.
+    for number in 20..30 {
+        write(&mesh.root(0), &format!("d/{number}"), &format!("after it was put back {number}"));
+    }
+    for number in 0..60 {
+        write(&mesh.root(0), &format!("more/{number}"), &format!("after it was put back {number}"));
+    }
+    mesh.start(0);
+    for number in 20..30 {
+        mesh.hold(&ALL, &format!("d/{number}"), Some(&format!("after it was put back {number}")));
+    }
+    mesh.hold(&ALL, "more/59", Some("after it was put back 59"));
+    mesh.hold(&ALL, "new", Some("after the snapshot"));
+    mesh.agree(&ALL);
+    // What was written between is live, or kept on every member.
+    for number in 0..20 {
+        let content = format!("after the snapshot {number}");
+        let path = mesh.root(1).join(format!("d/{number}"));
+        let is_live = fs::read_to_string(path).is_ok_and(|live| live == content);
+        let is_kept = tree::kept_contents(&mesh.root(1)).contains(&Digest::of(content.as_bytes()));
+        assert!(is_live || is_kept, "d/{number} is neither live nor kept");
+    }
+}
+
+#[test]
+fn what_is_let_in_again_is_heard_of_again() {
+    let mut mesh = Mesh::running(2, "");
+    write(&mesh.root(0), "logs/a", "one");
+    write(&mesh.root(0), "kept", "two");
+    mesh.agree(&[0, 1]);
+    mesh.stop(1);
+    mesh.set_folder("filter = [\"- /logs/\"]\n");
+    mesh.start(1);
+    mesh.until("it is followed", || mesh.folder(1)["peers"][0]["connected"] == true);
+    fs::remove_dir_all(mesh.root(1).join("logs")).expect("remove it");
+    write(&mesh.root(1), "after", "the removal was not told");
+    mesh.hold(&[0, 1], "after", Some("the removal was not told"));
+    mesh.stop(1);
+    mesh.set_folder("");
+    mesh.start(1);
+    mesh.hold(&[0, 1], "logs/a", Some("one"));
+    mesh.agree(&[0, 1]);
+}
+
+#[test]
 fn what_two_wrote_at_once_is_one_on_all_and_the_other_is_kept() {
     let mut mesh = Mesh::running(3, "");
     write(&mesh.root(0), "f", "the ancestor");

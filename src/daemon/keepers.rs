@@ -117,7 +117,9 @@ impl Watch {
     /// Keeps the folder until it is stopped.
     fn go_on(self: &Arc<Self>) {
         while !self.state().stopped {
-            self.state().halted = false;
+            if std::mem::take(&mut self.state().halted) {
+                self.rest(PAUSE);
+            }
             // The log says why it cannot be served.
             let Ok(host) = self.folders.host(&self.name) else {
                 self.rest(PAUSE);

@@ -13,7 +13,9 @@ use crate::daemon::grants::Grants;
 use crate::daemon::log::{Level, Line, Log, with_causes};
 use crate::daemon::sessions::Sessions;
 use crate::daemon::workers::{Worker, Workers};
+use crate::disk::clock::monotonic;
 use crate::engine::far::error::FarError;
+use crate::engine::host::Host;
 use crate::engine::member::follow::{Overseer, follow};
 use crate::engine::member::leader::Leader;
 use crate::engine::report::{Held, MadeConflict, Skipped};
@@ -40,6 +42,10 @@ struct Wanted {
     key: PublicKey,
     addresses: Vec<Address>,
     policy: Conflict,
+    /// Ours gives way to theirs.
+    yields: bool,
+    /// There are only the two of us.
+    is_pair: bool,
 }
 
 /// How it is with a member that is followed.
@@ -54,7 +60,6 @@ pub struct Standing {
 /// A member that is followed, shared with its thread.
 struct Following {
     wanted: Wanted,
-    own: String,
     caller: Arc<Caller>,
     folders: Arc<Folders>,
     sessions: Arc<Sessions>,
@@ -107,7 +112,6 @@ impl Members {
         for (place, wanted) in wanted {
             self.following.begin(&place, || Following {
                 wanted,
-                own: grants.node(),
                 caller: Arc::clone(&self.caller),
                 folders: Arc::clone(&self.folders),
                 sessions: Arc::clone(&self.sessions),
@@ -162,7 +166,9 @@ fn wanted(grants: &Grants) -> BTreeMap<Place, Wanted> {
                 let (folder, name) = place.clone();
                 let (key, addresses) = (peer.key, peer.addresses.clone());
                 let policy = settings.conflict.clone();
-                all.insert(place, Wanted { folder, name, key, addresses, policy });
+                let yields = matches!(grants.mode(settings), Mode::Receive | Mode::Primary);
+                let is_pair = settings.members.len() <= 2;
+                all.insert(place, Wanted { folder, name, key, addresses, policy, yields, is_pair });
             }
         }
     }
@@ -207,6 +213,7 @@ impl Following {
         let mut pause = PAUSE_MIN;
         let mut told = String::new();
         while !self.state().stopped {
+            let begun = monotonic();
             let followed = catch_unwind(AssertUnwindSafe(|| self.call()));
             let was_connected = {
                 let mut state = self.state();
@@ -224,7 +231,8 @@ impl Following {
             if self.state().stopped {
                 return;
             }
-            if was_connected {
+            // One that ends at once, again and again, is called as seldom as one that is away.
+            if was_connected && monotonic().saturating_duration_since(begun) > PAUSE_MAX {
                 pause = PAUSE_MIN;
             }
             // The same reason again and again is told once.
@@ -255,7 +263,7 @@ impl Following {
     }
 
     fn call(&self) -> Result<(), FarError> {
-        let Wanted { folder, name, key, addresses, policy } = &self.wanted;
+        let Wanted { folder, name, key, addresses, policy, yields, is_pair } = &self.wanted;
         let host = self.folders.host(folder).map_err(|refuse| FarError::refused("this node", &refuse))?;
         let addresses = resolved(addresses);
         let (link, control) = self.caller.connect(&addresses, key, CALL)?;
@@ -267,7 +275,12 @@ impl Following {
             }
             state.link = Some(Arc::downgrade(&link));
         }
-        let (policy, side) = policy_of(policy, name, &self.own);
+        let (policy, side) = if *yields {
+            // What was changed here alone is replaced, and kept as a version (S18).
+            (Policy::Prefer(Side::Two), Side::One)
+        } else {
+            policy_of(policy, name, *is_pair)
+        };
         let leader = Leader { key: *key, name: name.clone(), policy, side };
         follow(&host, &link, control, &leader, self)
     }
@@ -279,8 +292,10 @@ fn resolved(addresses: &[Address]) -> Vec<SocketAddr> {
     found.flatten().collect()
 }
 
-/// Returns the rule for a decision between us, called `own`, and `name`, and which side of it we are.
-fn policy_of(conflict: &Conflict, name: &str, own: &str) -> (Policy, Side) {
+/// Returns the rule for a decision between us and `name`, and which side of it we are. Of more than two members, who
+/// tells a content need not be who wrote it, so a preferred one cannot be told by who tells: then as `keep-both`, which
+/// is the same on all.
+fn policy_of(conflict: &Conflict, name: &str, is_pair: bool) -> (Policy, Side) {
     let policy = match conflict {
         Conflict::KeepBoth | Conflict::Merge => Policy::KeepBoth,
         Conflict::Newest => Policy::Newest,
@@ -288,18 +303,23 @@ fn policy_of(conflict: &Conflict, name: &str, own: &str) -> (Policy, Side) {
         Conflict::Largest => Policy::Largest,
         Conflict::Smallest => Policy::Smallest,
         Conflict::Manual => Policy::Manual,
+        Conflict::Prefer(_) if !is_pair => Policy::KeepBoth,
         Conflict::Prefer(peer) if peer == name => Policy::Prefer(Side::Two),
-        Conflict::Prefer(peer) if peer == own => Policy::Prefer(Side::One),
-        Conflict::Prefer(_) => Policy::KeepBoth,
+        Conflict::Prefer(_) => Policy::Prefer(Side::One),
     };
     (policy, Side::One)
 }
 
 /// What becomes known of a member goes to the log and to who asks for the status.
 impl Overseer for Following {
-    fn connected(&self, _leader: &Leader) {
-        self.state().standing.connected = true;
-        self.log.line(self.line(Level::Info, "member followed"));
+    fn is_open(&self, host: &Arc<Host>) -> bool {
+        self.folders.is_open(&self.wanted.folder, host)
+    }
+
+    fn connected(&self, _leader: &Leader, is_heard: bool) {
+        self.state().standing.connected = is_heard;
+        let text = if is_heard { "member followed" } else { "member says nothing" };
+        self.log.line(self.line(Level::Info, text));
     }
 
     fn changed(&self, _leader: &Leader, entries: u64) {

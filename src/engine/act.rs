@@ -67,8 +67,7 @@ impl<'a> Crew<'a> {
         observer: &'a mut dyn Observer,
         report: &'a mut Report,
     ) -> Self {
-        let tools = Tools::of(me);
-        let progress = Progress::default();
+        let (tools, progress) = (Tools::of(me), Progress::default());
         Self { me, by, supply, tools, fate: Fate::Keep, observer, report, progress, full: false }
     }
 
@@ -347,11 +346,13 @@ impl<'a> Crew<'a> {
             }
             Step::Replace(_) => {
                 self.report.updated += 1;
+                self.report.losses += u64::from(step.empties());
                 self.written(kind, size);
             }
             Step::Adjust => self.report.updated += 1,
             Step::Remove => {
                 let old = displaced(step).map_or(Kind::File, |(content, _)| content.kind());
+                self.report.losses += u64::from(settled.row.is_deletion());
                 count(&mut self.report.deleted, old);
             }
         }

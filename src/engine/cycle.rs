@@ -117,7 +117,7 @@ fn exchange(
         for (me, peer) in [(one, two), (two, one)] {
             receive(me, peer)?;
             let decider = Decider { me: me.me, side: me.side, policy: options.conflict, now: clock::now() };
-            let (guard, scope) = (Guard::Ask(limit(options)), Some(Arc::clone(scope)));
+            let (guard, scope) = (Guard::Ask(limit(options), 0), Some(Arc::clone(scope)));
             pull(
                 me,
                 peer.side.label(),

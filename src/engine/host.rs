@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
+
+use data_encoding::HEXLOWER;
 
 use crate::config::settings::{self, Folder, Mode, OwnerRule};
 use crate::disk::clock;
@@ -19,10 +21,12 @@ use crate::engine::bond::Bond;
 use crate::engine::error::EngineError;
 use crate::engine::glance::glance;
 use crate::engine::marker::Marker;
+use crate::engine::note;
 use crate::engine::observe::{Sight, Watching, observe_by};
 use crate::engine::options::{FilterArg, Select};
 use crate::engine::recover::recover;
 use crate::engine::replica::{Replica, run_name};
+use crate::engine::report::Report;
 use crate::engine::selection::{self, SelectionError};
 use crate::engine::site::{Opening, Site, canonical};
 use crate::engine::standing::{is_empty, standing};
@@ -37,6 +41,7 @@ use crate::rules::scope::Scope;
 use crate::store::looks::Looks;
 use crate::store::members::Members;
 use crate::store::meta;
+use crate::store::peer::Peers;
 use crate::store::remote::Remote;
 
 /// Threads that list and read the root.
@@ -110,6 +115,8 @@ pub struct Host {
     bell: Bell,
     /// What is told of the tree as it changes keeps the index up to date.
     watched: AtomicBool,
+    /// Counts how often everything of the members is to be heard anew.
+    epoch: AtomicU64,
     /// What guests and members deleted lately.
     deleted: Mutex<BTreeMap<PublicKey, Recent>>,
 }
@@ -138,7 +145,10 @@ impl DerefMut for Holding<'_> {
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
         self.replica.peer.set(0);
-        self.bell.ring(self.replica.seq());
+        // Numbers that were taken and not recorded are nobody's: nothing is told before it is durable.
+        if self.replica.put_back().is_ok() {
+            self.bell.ring(self.replica.seq());
+        }
     }
 }
 
@@ -183,6 +193,11 @@ impl Host {
         let describe = |meta: meta::Meta<'_>| meta.set(meta::FOLDER, &name.to_owned());
         let mut replica = start(&mut site, bond.side(), standing, root_id, opening, describe)?;
         replica.name.clone_from(&settings.node);
+        if replica.meta().get(meta::TRUSTED)?.unwrap_or(false) != settings.trust_root {
+            // What was refused before may be taken now.
+            Peers::of(&replica.db).rewind()?;
+            replica.meta().set(meta::TRUSTED, &settings.trust_root)?;
+        }
         recover(&replica, "unknown")?;
         let root = Arc::clone(&replica.root);
         let scope = sparing_state(&settings.scope, state, &[&root]);
@@ -195,6 +210,7 @@ impl Host {
             bell: Bell { seq: Mutex::new(replica.seq()), rung: Condvar::new() },
             replica: Mutex::new(replica),
             watched: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
             deleted: Mutex::default(),
         })
     }
@@ -269,6 +285,7 @@ impl Host {
         self.check(&replica)?;
         replica.batch = run_name(clock::now());
         let sight = observe_by(&replica, &self.watching(), lister)?;
+        self.account(&replica, &sight)?;
         if replica.no_deletes && sight.complete {
             // What stands is recorded now: from here on absence means something again.
             replica.meta().set(meta::NO_DELETES, &false)?;
@@ -284,7 +301,60 @@ impl Host {
     pub fn glance(&self, lister: &Arc<dyn Lister>, hints: &[Hint]) -> Result<Sight, EngineError> {
         let replica = self.replica();
         self.check(&replica)?;
-        glance(&replica, &self.watching(), lister, hints)
+        let sight = glance(&replica, &self.watching(), lister, hints)?;
+        self.account(&replica, &sight)?;
+        Ok(sight)
+    }
+
+    /// Takes into account what a look found: conflicts of what a stop had placed are listed, and what was dropped without
+    /// a tombstone is heard of again.
+    fn account(&self, replica: &Replica, sight: &Sight) -> Result<(), EngineError> {
+        for path in &sight.adopted {
+            if let Some(record) = replica.record(path)? {
+                note::conflicts(replica, "unknown", path, &record.row, &mut Report::default())?;
+            }
+        }
+        if sight.forgot {
+            Peers::of(&replica.db).rewind()?;
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Returns a number that changes when everything of the members is to be heard anew. Whoever holds the replica sees
+    /// it unchanged.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Looks whether our state is older than what the member says that it heard of it: up to `seq`, under the start
+    /// `nonce` (S10).
+    ///
+    /// # Errors
+    /// It is; the folder begins anew under another id when it is opened next, and that deletes nothing.
+    pub fn recall(&self, by: &str, seq: u64, nonce: Option<[u8; 16]>) -> Result<(), EngineError> {
+        let replica = self.replica();
+        let known = replica.meta().get(meta::NONCES)?.unwrap_or_default();
+        let strange = nonce.is_some_and(|nonce| !known.contains(&HEXLOWER.encode(&nonce)));
+        if seq <= replica.seq() && !strange {
+            return Ok(());
+        }
+        replica.meta().set(meta::REBORN, &true)?;
+        Err(EngineError::Unknown {
+            what: format!("the state of the folder {} is older than what {by} heard of it", self.name),
+            fix: "it goes on under a new id: nothing is deleted on account of it",
+        })
+    }
+
+    /// Returns the nonce of the present start.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn nonce(&self) -> Result<Option<[u8; 16]>, EngineError> {
+        let known = self.replica().meta().get(meta::NONCES)?.unwrap_or_default();
+        let last = known.split_whitespace().last().and_then(|nonce| HEXLOWER.decode(nonce.as_bytes()).ok());
+        Ok(last.and_then(|nonce| nonce.try_into().ok()))
     }
 
     /// Puts down in the journal that the places of `hints` are still to be looked at.
@@ -373,8 +443,19 @@ impl Host {
     ) -> Result<(), EngineError> {
         let held = self.replica();
         let members = Members::of(&held.db);
+        let known = members.get(key)?;
+        if let Some(known) = known.filter(|known| known.replica != replica)
+            && Peers::of(&held.db).get(known.replica)?.is_some()
+        {
+            // We follow it, and know better which replica it keeps.
+            return Ok(());
+        }
         members.meet(key, replica, name)?;
-        Ok(members.applied(key, seq.min(held.seq()))?)
+        let seq = seq.min(held.seq());
+        if known.is_some_and(|known| known.applied >= seq) {
+            return Ok(());
+        }
+        Ok(members.applied(key, seq)?)
     }
 
     /// Returns how many rows of the member with this number wait here.

@@ -40,6 +40,14 @@ impl Planned {
         Self { settled: None, record: None, seq: 0, cause: Some(path.clone()), moved: None }
     }
 
+    /// Whether it takes all bytes of a file that had some.
+    #[must_use]
+    pub fn empties(&self) -> bool {
+        let live = self.settled.as_ref().and_then(|settled| settled.row.live());
+        let had = displaced(self).is_some_and(|(content, _)| content.size() > 0);
+        had && live.is_some_and(|live| live.content.value.size() == 0)
+    }
+
     /// Whether the file has other links, which may lead out of the tree: it must not be changed in its place.
     #[must_use]
     pub fn is_shared(&self) -> bool {

@@ -44,8 +44,8 @@ pub enum Part<'a> {
 /// What the delete guard says of the waiting rows (S14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Guard {
-    /// It is still to be asked, with this bound.
-    Ask(Limit),
+    /// It is asked about them, with this bound, and with so many deletions that count already.
+    Ask(Limit, u64),
     /// It lets them pass.
     Passed,
     /// It holds what they delete.
@@ -84,9 +84,10 @@ pub fn pull<'a>(
     let (guard, part) = (taking.guard, taking.part);
     let mut pull = Pull::new(me, peer, supply, taking);
     match guard {
-        Guard::Ask(limit) => {
-            let toll = pull.toll()?;
-            pull.judge(toll, limit);
+        Guard::Ask(limit, past) => {
+            let now = pull.toll()?;
+            let past = if now.deletes > 0 { past } else { 0 };
+            pull.judge(Toll { deletes: now.deletes + past, of: now.of + past, ..now }, limit);
         }
         Guard::Passed => {}
         Guard::Held => pull.held = true,
@@ -340,7 +341,14 @@ impl<'a> Pull<'a> {
 
     /// Directories last, the deepest first, each recorded at once: whether one may go depends on those below it.
     fn delete_dirs(&mut self) -> Result<(), EngineError> {
-        self.me.db.begin()?;
+        let me = self.me;
+        me.db.batch(|| {
+            self.delete_dirs_in_batch()?;
+            Ok(me.save_seq()?)
+        })
+    }
+
+    fn delete_dirs_in_batch(&mut self) -> Result<(), EngineError> {
         self.each_removal(|pull, path, settled, ours| {
             if !ours.is_live_dir() {
                 return Ok(());
@@ -358,9 +366,7 @@ impl<'a> Pull<'a> {
             };
             let record = pull.me.record(path)?;
             pull.crew.act_alone(path, one, record)
-        })?;
-        self.me.save_seq()?;
-        Ok(self.me.db.commit()?)
+        })
     }
 
     /// Calls `work` for each waiting row that removes something of ours, in reverse path order.

@@ -109,6 +109,17 @@ impl Replica {
         self.seq.set(self.seq.get().saturating_add(count));
     }
 
+    /// Takes back what an error left half done: an open batch, and numbers of the sequence that it had taken.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn put_back(&self) -> Result<(), StoreError> {
+        self.db.rollback()?;
+        let saved = self.meta().get(meta::SEQUENCE)?.unwrap_or(0);
+        self.seq.set(self.seq.get().min(saved));
+        Ok(())
+    }
+
     /// Stores the sequence, as part of the open batch: to be called before every commit that used numbers of it.
     ///
     /// # Errors

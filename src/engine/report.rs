@@ -104,6 +104,8 @@ pub struct Report {
     pub updated: u64,
     /// Entries deleted.
     pub deleted: Tally,
+    /// Deletions that count for the guard: no renames, but files that lost all their bytes.
+    pub losses: u64,
     /// Entries that moved, without their content being written.
     pub renamed: u64,
     /// Regular files whose content was written.

@@ -18,7 +18,7 @@ use crate::store::error::StoreError;
 use crate::store::meta::{self, Meta};
 
 /// How many past starts a database remembers.
-const NONCES_MAX: usize = 32;
+const NONCES_MAX: usize = 128;
 
 /// Makes a replica of a root and its standing: from here on the run is on record. `describe` notes what the database
 /// is about.
@@ -40,6 +40,7 @@ pub fn start(
     }
     let now = clock::now();
     let meta = Meta::of(&db);
+    let rolled_back = rolled_back || meta.get(meta::REBORN)?.unwrap_or(false);
     let known = meta.get(meta::REPLICA)?.filter(|_| !rolled_back && !is_new);
     let me = if let Some(known) = known { known } else { ReplicaId(random()?) };
     let no_deletes = rolled_back || meta.get(meta::NO_DELETES)?.unwrap_or(false);
@@ -55,6 +56,7 @@ pub fn start(
         meta.set(meta::SIDE, &side.label().to_owned())?;
         meta.set(meta::REPLICA, &me)?;
         meta.set(meta::NO_DELETES, &no_deletes)?;
+        meta.set(meta::REBORN, &false)?;
         add_nonce(meta, &nonce)?;
         meta.set(meta::GENERATION, &generation)?;
         meta.set(meta::MARKER_PENDING, &true)

@@ -129,6 +129,12 @@ impl Row {
         }
     }
 
+    /// Whether something is gone by it, and not only under another name.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        self.tombstone().is_some_and(|stone| stone.moved_to.is_none())
+    }
+
     /// Whether a live directory stands at the path.
     #[must_use]
     pub fn is_live_dir(&self) -> bool {

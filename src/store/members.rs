@@ -74,6 +74,15 @@ impl<'d> Members<'d> {
         })
     }
 
+    /// Whether the member with another key than `key` keeps `replica`.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn is_of_another(&self, key: &PublicKey, replica: ReplicaId) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM member WHERE replica = ?1 AND key <> ?2)";
+        self.db.ask("look for a replica", sql, (replica.0, key.0))
+    }
+
     /// Returns what the member is called that keeps `replica`, if it was ever met.
     ///
     /// # Errors

@@ -35,6 +35,10 @@ pub const MARKER_PENDING: Key<bool> = Key::new("marker-pending");
 pub const NONCES: Key<String> = Key::new("nonces");
 /// State was lost or rolled back: the next exchange deletes nothing (S10).
 pub const NO_DELETES: Key<bool> = Key::new("no-deletes");
+/// A peer has heard of more than is known here: the next start begins anew under another id (S10).
+pub const REBORN: Key<bool> = Key::new("reborn");
+/// Set-id bits, devices and sockets were taken from others when it was last opened.
+pub const TRUSTED: Key<bool> = Key::new("trusted");
 /// When the database was made, by our clock.
 pub const CREATED: Key<Timestamp> = Key::new("created");
 /// The name of the folder.

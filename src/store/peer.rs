@@ -49,6 +49,14 @@ impl<'d> Peers<'d> {
         self.db.execute("write a peer", sql, (peer.replica.0, peer.cursor, peer.nonce)).map(drop)
     }
 
+    /// Lets everything of all peers be heard anew.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn rewind(&self) -> Result<(), StoreError> {
+        self.db.execute("let peers be heard anew", "UPDATE peer SET cursor = 0", ()).map(drop)
+    }
+
     /// Forgets every peer but `replica`: in a pair, what stood there under another id is gone.
     ///
     /// # Errors

@@ -11,6 +11,19 @@ pub struct Join {
     pub folder: String,
     /// The asker's replica of it.
     pub replica: ReplicaId,
+    /// What it heard of the other's before, if it did.
+    pub heard: Option<Heard>,
+}
+
+/// How far a member heard of another one's replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heard {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// All of its rows up to this sequence.
+    pub seq: u64,
+    /// The nonce of the start under which it said so.
+    pub nonce: Option<[u8; 16]>,
 }
 
 /// Says how far a member is with what it was told.

@@ -182,6 +182,8 @@ pub struct News {
     pub page: Page,
     /// Contents of some of the rows, small ones.
     pub contents: Vec<Inline>,
+    /// With the end of a pass: the nonce of the sender's present start.
+    pub nonce: Option<[u8; 16]>,
 }
 
 /// How far something is.

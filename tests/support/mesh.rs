@@ -96,6 +96,12 @@ impl Mesh {
         }
     }
 
+    /// Writes the config of all with this about the folder.
+    pub(crate) fn set_folder(&mut self, folder: &str) {
+        folder.clone_into(&mut self.folder);
+        self.configure(&(0..self.keys.len()).collect::<Vec<_>>());
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.keys.len()
     }
@@ -174,6 +180,22 @@ impl Mesh {
         Run::of(&mut command)
     }
 
+    /// Copies the root and the state of a node, which must not run, aside; or back.
+    pub(crate) fn snapshot(&self, at: usize, back: bool) {
+        let aside = self.sandbox.path(&format!("snapshot-{at}"));
+        fs::create_dir_all(&aside).expect("a directory");
+        for (name, place) in [("root", self.root(at)), ("state", self.state(at))] {
+            let copy = aside.join(name);
+            let (from, to) = if back { (copy, place) } else { (place, copy) };
+            // Contents are put back into the directory itself, as a file system that is rolled back does it.
+            let rsync = std::process::Command::new("cp").arg("-aT").arg(&from).arg(&to).status();
+            if back {
+                clear_but(&to, &from);
+            }
+            assert!(rsync.expect("cp runs").success());
+        }
+    }
+
     /// Has the daemon of a node read its config again.
     pub(crate) fn reload(&self, at: usize) {
         let daemon = self.daemons[at].as_ref().expect("a daemon");
@@ -197,7 +219,7 @@ impl Mesh {
         let address = SocketAddr::from(([127, 0, 0, 1], self.ports[whom]));
         let called = Caller::new(&identity).connect(&[address], &key, DEADLINE);
         let (link, mut control) = called.expect("a connection");
-        let join = Join { folder: "web".to_owned(), replica: ReplicaId([9; 16]) };
+        let join = Join { folder: "web".to_owned(), replica: ReplicaId([9; 16]), heard: None };
         control.send(&Message::Join(join)).expect("it is sent");
         loop {
             match control.recv().expect("an answer") {
@@ -245,6 +267,20 @@ impl Mesh {
         for at in 0..self.count() {
             let shot = Snapshot::of(&self.root(at));
             eprintln!("== {} holds {:?}\n== its log\n{}", self.name(at), shot.paths(), self.log(at));
+        }
+    }
+}
+
+/// Removes what is in `to` and not in `like`.
+fn clear_but(to: &Path, like: &Path) {
+    for entry in fs::read_dir(to).expect("a directory").flatten() {
+        let (here, there) = (entry.path(), like.join(entry.file_name()));
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        match (is_dir, there.symlink_metadata().is_ok()) {
+            (true, true) => clear_but(&here, &there),
+            (true, false) => fs::remove_dir_all(&here).expect("remove it"),
+            (false, false) => fs::remove_file(&here).expect("remove it"),
+            (false, true) => {}
         }
     }
 }

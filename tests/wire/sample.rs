@@ -5,7 +5,7 @@ use csync::model::metadata::{Attributes, Owner, Timestamp};
 use csync::model::path::RelPath;
 use csync::model::row::{Live, Loser, Origin, Row, Stamped, State, Tombstone};
 use csync::model::version::{COUNTER_MAX, Dot, ReplicaId, VersionVector};
-use csync::transport::member::{Ack, Follow, Inline, Join, Recover};
+use csync::transport::member::{Ack, Follow, Heard, Inline, Join, Recover};
 use csync::transport::message::{
     Absent, Act, Block, Carried, Change, Code, Expand, Fetch, FolderInfo, Hello, Item, List, Listed, Message,
     Names, News, Open, Opened, Outcome, Page, Part, Parts, Refuse, Right, Settled, Step, StepResult, Welcome,
@@ -74,7 +74,11 @@ pub(crate) fn random(rng: &mut Rng, kind: usize) -> Message {
         // Fields that the first release did not have.
         25 => Message::Fetch(Fetch { items: items(rng), plain: true }),
         26 => Message::Change(Change { whole: true, ..change(rng) }),
-        27 => Message::Join(Join { folder: text(rng), replica: replica(rng) }),
+        27 => Message::Join(Join {
+            folder: text(rng),
+            replica: replica(rng),
+            heard: rng.bool().then(|| heard(rng)),
+        }),
         28 => Message::Ack(Ack { seq: seq(rng) }),
         29 => Message::Follow(Follow { since: seq(rng) }),
         30 => Message::News(news(rng)),
@@ -90,7 +94,11 @@ fn news(rng: &mut Rng) -> News {
         Inline { row, bytes }
     });
     let contents = contents.collect();
-    News { page, contents }
+    News { page, contents, nonce: rng.bool().then(|| [rng.u8(..); 16]) }
+}
+
+fn heard(rng: &mut Rng) -> Heard {
+    Heard { replica: replica(rng), seq: seq(rng), nonce: rng.bool().then(|| [rng.u8(..); 16]) }
 }
 
 fn some<T>(rng: &mut Rng, most: usize, mut one: impl FnMut(&mut Rng) -> T) -> Vec<T> {

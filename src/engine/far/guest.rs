@@ -197,7 +197,7 @@ fn exchange(
     }
     for _ in 0..ROUNDS_MAX {
         let decider = Decider { me: me.me, side: me.side, policy: options.conflict, now: clock::now() };
-        let (guard, scope) = (Guard::Ask(limit(options)), Some(Arc::clone(scope)));
+        let (guard, scope) = (Guard::Ask(limit(options), 0), Some(Arc::clone(scope)));
         let taking =
             Taking { decider, guard, scope, part: Part::All, observer: &mut *observer, report: &mut *report };
         let supply = FarSupply::new(far);

@@ -10,7 +10,7 @@ use crate::engine::replica::Replica;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::Owner;
 use crate::model::path::RelPath;
-use crate::model::row::{Row, State};
+use crate::model::row::{Record, Row, State};
 use crate::model::version::{Causality, ReplicaId};
 use crate::store::error::StoreError;
 use crate::store::peer::{Peer, Peers};
@@ -23,6 +23,8 @@ pub(crate) struct Hearing<'a> {
     peer: &'a str,
     replica: ReplicaId,
     number: u32,
+    /// When everything is to be heard anew, this hearing is over.
+    epoch: u64,
     owners: Owners,
     /// Paths that are not accepted from anybody, told once each.
     pub(crate) refused: Vec<RelPath>,
@@ -38,7 +40,7 @@ impl<'a> Hearing<'a> {
     ) -> Self {
         let numeric = host.settings.owner != OwnerRule::ByName;
         let owners = Owners::new(numeric, Names::default());
-        Self { host, shelf, peer, replica, number, owners, refused: Vec::new() }
+        Self { host, shelf, peer, replica, number, epoch: host.epoch(), owners, refused: Vec::new() }
     }
 
     /// Records what is new in `news`: durable when this returns. Returns how many rows wait on account of it, and the
@@ -47,7 +49,7 @@ impl<'a> Hearing<'a> {
     /// # Errors
     /// A row is none that a peer may send, or the database refuses.
     pub(crate) fn take(&mut self, news: News) -> Result<(u64, Option<u64>), FarError> {
-        let News { page, contents } = news;
+        let News { page, contents, nonce } = news;
         self.owners.learn(page.names);
         for content in contents {
             let row = usize::try_from(content.row).ok().and_then(|row| page.rows.get(row));
@@ -59,16 +61,31 @@ impl<'a> Hearing<'a> {
             }
         }
         let held = self.host.replica();
+        if self.host.epoch() != self.epoch {
+            return Err(FarError::answer(
+                self.peer,
+                "news that were asked for before all was to be heard anew",
+            ));
+        }
+        let own = page.rows.iter().map(|listed| listed.row.vector.get(held.me)).max().unwrap_or(0);
+        if own > held.seq() {
+            // Somebody knows of changes of ours that we know nothing of (S10, S20).
+            drop(held);
+            return Err(self.host.recall(self.peer, own, None).map_or_else(FarError::from, |()| {
+                FarError::answer(self.peer, "a change of ours that is none")
+            }));
+        }
         held.peer.set(self.number);
         let mut waiting = 0;
         held.db.batch(|| {
             for Listed { path, seq, row } in page.rows {
-                let row = self.ours_in(row);
+                let row = kept_ours(held.record(&path)?.as_ref(), self.ours_in(row));
                 if path.is_root() {
                     let why = "a row for the root of the folder, which has none".to_owned();
                     return Err(FarError::answer(self.peer, why));
                 }
                 if self.is_refused(&row) {
+                    held.remote().remove(&path)?;
                     self.refused.push(path);
                 } else if is_known(&held, &path, &row)? {
                     held.remote().remove(&path)?;
@@ -78,7 +95,7 @@ impl<'a> Hearing<'a> {
                 }
             }
             if let Some(seq) = page.complete {
-                Peers::of(&held.db).put(&Peer { replica: self.replica, cursor: seq, nonce: None })?;
+                Peers::of(&held.db).put(&Peer { replica: self.replica, cursor: seq, nonce })?;
             }
             Ok(())
         })?;
@@ -105,6 +122,20 @@ impl<'a> Hearing<'a> {
         let special = kind.is_some_and(|kind| kind.is_device() || kind == Kind::Socket);
         special && !self.host.settings.trust_root
     }
+}
+
+/// Returns a row with the owner and the mode that we hold where they are of the same event: what a member could not
+/// apply does not come back as a change of it (S2).
+fn kept_ours(ours: Option<&Record>, mut row: Row) -> Row {
+    if let (Some(ours), State::Live(live)) = (ours.and_then(|ours| ours.row.live()), &mut row.state) {
+        if ours.owner.dot == live.owner.dot {
+            live.owner.value = ours.owner.value;
+        }
+        if ours.mode.dot == live.mode.dot {
+            live.mode.value = ours.mode.value;
+        }
+    }
+    row
 }
 
 /// Whether our row of `path` takes all of `theirs` into account already.

@@ -41,8 +41,9 @@ type Asked = (Errand, Result<Staged, TakeError>);
 #[derive(Default)]
 pub(crate) struct Passed {
     pub(crate) report: Report,
-    /// Whether rows are left that can be tried again.
-    pub(crate) waiting: bool,
+    /// Whether rows are left that may be settled by trying again. Others that wait are held, filtered out, or for a
+    /// person to decide about.
+    pub(crate) again: bool,
 }
 
 impl Pass<'_> {
@@ -54,7 +55,9 @@ impl Pass<'_> {
     pub(crate) fn run(&self, approved: bool) -> Result<Passed, FarError> {
         let mut report = Report::default();
         let limit = if approved { Limit::Approved } else { self.host.settings.hold_above };
-        let (guard, deletes) = self.judge(limit, &mut report)?;
+        let is_held = self.judge(limit, &mut report)?;
+        let guard =
+            || if is_held { Guard::Held } else { Guard::Ask(limit, self.host.recent(self.leader.key)) };
         let stock = Stock::default();
         let mut after: Option<RelPath> = None;
         loop {
@@ -64,24 +67,21 @@ impl Pass<'_> {
             };
             let Some(upto) = draft.upto.clone() else { break };
             self.fetch(&draft, &stock, &mut report)?;
-            self.take(Part::Changes(after.as_ref(), &upto), guard, &stock, &mut report)?;
+            self.take(Part::Changes(after.as_ref(), &upto), guard(), &stock, &mut report)?;
             after = Some(upto);
         }
-        if guard == Guard::Passed {
-            self.take(Part::Removals, guard, &stock, &mut report)?;
-            if deletes > 0 {
-                self.host.deleted(self.leader.key, deletes);
-            }
+        if !is_held {
+            // What came since it was judged first is judged now.
+            self.take(Part::Removals, guard(), &stock, &mut report)?;
         }
-        let left = self.host.waiting(self.member.number)?;
-        if left == 0 {
+        let again = !report.skipped.is_empty();
+        if !again && report.held.is_none() {
             self.shelf.clear();
             if let Some(private) = &self.host.replica().private {
                 clear(private, &self.leader.key);
             }
         }
-        let waiting = left > 0;
-        Ok(Passed { report, waiting })
+        Ok(Passed { report, again })
     }
 
     /// The replica, facing this member, and sure of its root.
@@ -101,19 +101,19 @@ impl Pass<'_> {
         Arc::clone(&self.host.settings.scope)
     }
 
-    /// Asks the guard (S14) about all that waits, and about what the member deleted before. Returns its word, and how
-    /// many entries are deleted by what waits.
-    fn judge(&self, limit: Limit, report: &mut Report) -> Result<(Guard, u64), FarError> {
+    /// Asks the guard (S14) about all that waits, and about what the member deleted before. Returns whether it holds
+    /// back what is deleted.
+    fn judge(&self, limit: Limit, report: &mut Report) -> Result<bool, FarError> {
         let held = self.hold()?;
         let now = toll(&held, self.decider(&held), &self.scope())?;
         let past = if now.deletes > 0 { self.host.recent(self.leader.key) } else { 0 };
         let toll = Toll { deletes: now.deletes + past, of: now.of + past, ..now };
         if allows(toll, limit) {
-            return Ok((Guard::Passed, now.deletes));
+            return Ok(false);
         }
         let (deletes, of, limit, empties) = (toll.deletes, toll.of, bound(toll, limit), empties_root(toll));
         report.held = Some(Held { deletes, of, limit, empties });
-        Ok((Guard::Held, now.deletes))
+        Ok(true)
     }
 
     /// Brings here what the steps of `draft` need.
@@ -216,7 +216,13 @@ impl Pass<'_> {
     fn take(&self, part: Part<'_>, guard: Guard, stock: &Stock, report: &mut Report) -> Result<(), FarError> {
         let held = self.hold()?;
         let (decider, scope, mut silent) = (self.decider(&held), Some(self.scope()), Silent);
-        let taking = Taking { decider, guard, scope, part, observer: &mut silent, report };
-        Ok(pull(&held, &self.leader.name, stock, taking)?)
+        let before = report.losses;
+        let taking = Taking { decider, guard, scope, part, observer: &mut silent, report: &mut *report };
+        let taken = pull(&held, &self.leader.name, stock, taking);
+        let losses = report.losses - before;
+        if losses > 0 {
+            self.host.deleted(self.leader.key, losses);
+        }
+        Ok(taken?)
     }
 }

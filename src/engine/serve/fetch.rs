@@ -28,6 +28,9 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, fetch: &Fetch) -> Res
 
 /// Gives the contents that lost a conflict for as long as they are asked for.
 pub(crate) fn answer_lost(visit: &Visit, channel: &mut Channel, recover: &Recover) -> Result<(), ServeError> {
+    if visit.member.is_none() {
+        return Err(ServeError::Protocol("a question for what lost a conflict, of one who is no member"));
+    }
     let offered = Files(
         recover
             .losers

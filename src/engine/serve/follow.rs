@@ -15,11 +15,11 @@ use crate::model::row::Record;
 use crate::store::error::StoreError;
 use crate::transport::channel::Channel;
 use crate::transport::member::{Follow, INLINE_BYTES_MAX, Inline};
-use crate::transport::message::{Listed, Message, News, PAGE_ROWS_MAX, Page, Working};
+use crate::transport::message::{Listed, Message, News, PAGE_ROWS_MAX, Page};
 use crate::transport::weight;
 
-/// How often a follower hears that there is nothing new: it takes silence for a peer that stands still.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(4);
+/// How often whoever waits for news looks whether anybody still listens.
+const PAUSE: Duration = Duration::from_secs(60);
 /// From so many deletions on ...
 const DELETES_MIN: usize = 20;
 /// ... it is waited so long for more of them, so that the followers judge the whole (S14).
@@ -36,17 +36,19 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, follow: &Follow) -> R
         return Err(ServeError::Protocol("a stream of news for one who is no member"));
     }
     let (host, mut told) = (&visit.host, Told::default());
+    let nonce = host.nonce()?;
     let mut since = follow.since;
+    // Also where somebody else has the replica for long: who hears nothing takes us for gone.
+    let _working = channel.herald()?;
     loop {
         if since > 0 && deletes(&host.replica(), since)? >= DELETES_MIN {
             host.rest(DELETES_PAUSE, &visit.ended);
         }
-        since = pass(host, channel, &mut told, since)?;
-        while !host.wait_beyond(since, HEARTBEAT, &visit.ended) {
+        since = pass(host, channel, (&mut told, nonce), since)?;
+        while !host.wait_beyond(since, PAUSE, &visit.ended) {
             if visit.ended.load(Ordering::Acquire) {
                 return Ok(());
             }
-            channel.send(&Message::Working(Working { done: since }))?;
         }
     }
 }
@@ -59,7 +61,12 @@ fn deletes(replica: &Replica, since: u64) -> Result<usize, StoreError> {
 }
 
 /// Sends what was recorded above `since`; returns the sequence up to which that is all.
-fn pass(host: &Host, channel: &mut Channel, told: &mut Told, since: u64) -> Result<u64, ServeError> {
+fn pass(
+    host: &Host,
+    channel: &mut Channel,
+    (told, nonce): (&mut Told, Option<[u8; 16]>),
+    since: u64,
+) -> Result<u64, ServeError> {
     let upto = host.replica().seq();
     let mut after: Option<RelPath> = None;
     loop {
@@ -70,7 +77,8 @@ fn pass(host: &Host, channel: &mut Channel, told: &mut Told, since: u64) -> Resu
             found.into_iter().map(|(path, Record { seq, row, .. })| Listed { path, seq, row }).collect();
         let names = told.news(rows.iter().map(|listed| &listed.row));
         let page = Page { rows, names, complete: whole.then_some(upto) };
-        channel.send(&Message::News(News { page, contents }))?;
+        let nonce = nonce.filter(|_| whole);
+        channel.send(&Message::News(News { page, contents, nonce }))?;
         if whole {
             return Ok(upto);
         }

@@ -25,10 +25,18 @@ use crate::model::version::ReplicaId;
 use crate::plan::guard::Limit;
 use crate::transport::channel::Channel;
 use crate::transport::link::Link;
-use crate::transport::member::Join;
+use crate::transport::member::{Heard, Join};
 use crate::transport::message::{
     Bound, Code, FolderInfo, Guard, Message, Open, Opened, REQUESTS_MAX, Refuse, Right, Settled, Unread,
 };
+
+/// Another member, as it says of itself.
+struct Member {
+    /// Its replica.
+    replica: ReplicaId,
+    /// What it heard of ours.
+    heard: Option<Heard>,
+}
 
 /// What a guest was granted.
 #[derive(Clone, Debug)]
@@ -96,10 +104,12 @@ fn talk(link: &Link, control: &mut Channel, opener: &dyn Opener) -> Result<(), S
 
 /// Returns what is asked for, and the asker's replica if it asks as a member.
 #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes is out of turn")]
-fn asked(message: Message) -> Result<(Open, Option<ReplicaId>), ServeError> {
+fn asked(message: Message) -> Result<(Open, Option<Member>), ServeError> {
     match message {
         Message::Open(open) => Ok((open, None)),
-        Message::Join(Join { folder, replica }) => Ok((Open { folder, right: Right::Read }, Some(replica))),
+        Message::Join(Join { folder, replica, heard }) => {
+            Ok((Open { folder, right: Right::Read }, Some(Member { replica, heard })))
+        }
         _ => Err(ServeError::Protocol("a message before a folder was open")),
     }
 }
@@ -133,12 +143,13 @@ fn grant(link: &Link, opener: &dyn Opener, open: &Open) -> Result<Grant, Refuse>
 fn visit(
     link: &Link,
     control: &mut Channel,
-    (grant, member): (Grant, Option<ReplicaId>),
+    (grant, member): (Grant, Option<Member>),
     opener: &dyn Opener,
 ) -> Result<(), ServeError> {
     let Grant { host, right, by } = grant;
     let working = control.herald()?;
-    let looked = look(&host, link.peer(), member.is_some());
+    let looked =
+        recall(&host, &by, member.as_ref()).and_then(|()| look(&host, link.peer(), member.is_some()));
     drop(working);
     let opened = match looked {
         Ok(opened) => opened,
@@ -150,7 +161,8 @@ fn visit(
     if let Some(Unread { count, first }) = &opened.unread {
         opener.notice(&host.name, "not read", first, *count);
     }
-    let visit = Visit::new(host, right, link.peer(), by, opened.seq).with_member(member);
+    let visit =
+        Visit::new(host, right, link.peer(), by, opened.seq).with_member(member.map(|member| member.replica));
     control.send(&Message::Opened(opened))?;
     let gate = Gate::default();
     let ended = std::thread::scope(|scope| {
@@ -188,6 +200,15 @@ fn visit(
         leftover::sweep(private, clock::now());
     }
     ended
+}
+
+/// Looks whether our state is older than what a member heard of it.
+fn recall(host: &Host, by: &str, member: Option<&Member>) -> Result<(), EngineError> {
+    let me = host.replica().me;
+    match member.and_then(|member| member.heard).filter(|heard| heard.replica == me) {
+        Some(heard) => host.recall(by, heard.seq, heard.nonce),
+        None => Ok(()),
+    }
 }
 
 /// Says what the folder holds, once the index is up to date. For a member that is not waited for: it hears of what

@@ -6,7 +6,7 @@ use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
 use crate::transport::codec::values::{read_attributes, read_path, read_seq, write_attributes, write_path};
 use crate::transport::codec::writer::Writer;
-use crate::transport::member::{Ack, Join};
+use crate::transport::member::{Ack, Heard, Join};
 use crate::transport::message::{
     Bound, Code, FolderInfo, Guard, Hello, Open, Opened, Refuse, Right, Settled, Unread, Welcome, Working,
 };
@@ -101,15 +101,31 @@ pub(crate) fn read_open(reader: &mut Reader<'_>) -> Result<Open, CodecError> {
 }
 
 pub(crate) fn write_join(writer: &mut Writer, join: &Join) {
-    writer.array(2).text(&join.folder).bytes(&join.replica.0);
+    writer.array(3).text(&join.folder).bytes(&join.replica.0);
+    writer.option(join.heard.as_ref(), |writer, heard| {
+        writer.array(3).bytes(&heard.replica.0).uint(heard.seq);
+        writer.option(heard.nonce.as_ref(), |writer, nonce| {
+            writer.bytes(nonce);
+        });
+    });
 }
 
 pub(crate) fn read_join(reader: &mut Reader<'_>) -> Result<Join, CodecError> {
     let mut fields = reader.fields("Join")?;
     let folder = fields.need(reader, |reader| reader.text("a folder's name"))?;
     let replica = ReplicaId(fields.need(reader, |reader| reader.exactly("a replica"))?);
+    let heard = fields.may(reader, read_heard)?;
     fields.end(reader)?;
-    Ok(Join { folder, replica })
+    Ok(Join { folder, replica, heard })
+}
+
+fn read_heard(reader: &mut Reader<'_>) -> Result<Heard, CodecError> {
+    let mut fields = reader.fields("what was heard")?;
+    let replica = ReplicaId(fields.need(reader, |reader| reader.exactly("a replica"))?);
+    let seq = fields.need(reader, read_seq)?;
+    let nonce = fields.may(reader, |reader| reader.exactly("a nonce"))?;
+    fields.end(reader)?;
+    Ok(Heard { replica, seq, nonce })
 }
 
 pub(crate) fn write_ack(writer: &mut Writer, ack: Ack) {

@@ -93,10 +93,13 @@ pub(crate) fn read_follow(reader: &mut Reader<'_>) -> Result<Follow, CodecError>
 }
 
 pub(crate) fn write_news(writer: &mut Writer, news: &News) {
-    writer.array(2);
+    writer.array(3);
     write_page(writer, &news.page);
     writer.list(&news.contents, |writer, content| {
         writer.array(2).uint(content.row).bytes(&content.bytes);
+    });
+    writer.option(news.nonce.as_ref(), |writer, nonce| {
+        writer.bytes(nonce);
     });
 }
 
@@ -105,8 +108,9 @@ pub(crate) fn read_news(reader: &mut Reader<'_>) -> Result<News, CodecError> {
     let page = fields.need(reader, read_page)?;
     let contents = fields
         .need(reader, |reader| reader.list("contents", PAGE_ROWS_MAX, |reader| read_inline(reader, &page)))?;
+    let nonce = fields.may(reader, |reader| reader.exactly("a nonce"))?;
     fields.end(reader)?;
-    Ok(News { page, contents })
+    Ok(News { page, contents, nonce })
 }
 
 fn read_inline(reader: &mut Reader<'_>, page: &Page) -> Result<Inline, CodecError> {

@@ -137,7 +137,7 @@ fn control_messages() -> Vec<Message> {
         Message::Open(Open { folder: "uploads".to_owned(), right: Right::Write }),
         Message::Working(Working { done: 12 }),
         Message::Opened(opened),
-        Message::Join(Join { folder: "uploads".to_owned(), replica: ReplicaId([9; 16]) }),
+        Message::Join(Join { folder: "uploads".to_owned(), replica: ReplicaId([9; 16]), heard: None }),
         Message::Ack(Ack { seq: 41 }),
         Message::Follow(Follow { since: 7 }),
         Message::Recover(Recover { losers: vec![(path("dir/a"), Digest([5; 32]))] }),
