@@ -165,6 +165,7 @@ pub mod engine {
     mod aside;
     pub mod bond;
     pub mod cycle;
+    pub mod dispute;
     pub mod error;
     pub mod frozen;
     pub mod glance;
@@ -188,6 +189,7 @@ pub mod engine {
     pub mod resolve;
     pub mod restore;
     pub mod selection;
+    pub mod settle;
     pub mod site;
     pub mod standing;
     pub mod start;
@@ -225,7 +227,9 @@ pub mod engine {
     }
     /// The other members of a folder, from this side of the wire.
     pub mod member {
+        pub mod approved;
         pub mod follow;
+        pub mod held;
         pub mod leader;
         mod news;
         mod pass;
@@ -271,6 +275,7 @@ pub mod engine {
 
 /// The program that stays up: who may do what in which folder, sessions, the control socket.
 pub mod daemon {
+    mod answers;
     pub mod control;
     pub mod folders;
     pub mod grants;
@@ -279,6 +284,7 @@ pub mod daemon {
     pub mod members;
     pub mod node;
     pub mod notify;
+    pub mod question;
     pub mod run;
     pub mod sessions;
     pub mod status;
@@ -295,16 +301,20 @@ pub mod cli {
     pub mod draft;
     pub mod failure;
     pub mod flags;
+    pub mod given;
     pub mod grammar;
+    pub mod held;
     pub mod journal;
     pub mod listing;
     pub mod node;
     pub mod operand;
     pub mod pair;
     pub mod peer;
+    pub mod question;
     pub mod refused;
     pub mod remote;
     pub mod render;
+    pub mod served;
     pub mod settings;
     pub mod signal;
     pub mod status;
@@ -312,5 +322,6 @@ pub mod cli {
     pub mod sync;
     pub mod transfer;
     pub mod version;
+    pub mod wait;
     pub mod wire;
 }

@@ -326,11 +326,12 @@ fn in_conflict(policy: Policy) -> Pair {
 
 #[test]
 fn a_person_settles_a_conflict_on_both_sides_at_once() {
-    use csync::engine::resolve::{Choice, contents, open, resolve};
+    use csync::engine::resolve::{contents, open, resolve};
+    use csync::engine::settle::Choice;
     for policy in [Policy::KeepBoth, Policy::Oldest, Policy::Manual] {
         for (choice, expected) in [
-            (Choice::Take(Side::One), Some("first")),
-            (Choice::Take(Side::Two), Some("the second")),
+            (Choice::Take("1".to_owned()), Some("first")),
+            (Choice::Take("2".to_owned()), Some("the second")),
             (Choice::Newest, None),
             (Choice::Both, None),
         ] {
@@ -340,7 +341,7 @@ fn a_person_settles_a_conflict_on_both_sides_at_once() {
             assert_eq!(listed.len(), 1, "{policy:?}");
             let sides = contents(&state, &listed[0], 1000).unwrap();
             assert_eq!(sides, [b"first".to_vec(), b"the second".to_vec()], "{policy:?}");
-            resolve(&state, &listed[0], choice).unwrap();
+            resolve(&state, &listed[0], &choice).unwrap();
             assert_eq!(pair.read("a/f"), pair.read("b/f"), "{policy:?} {choice:?}");
             if let Some(expected) = expected {
                 assert_eq!(pair.read("a/f"), expected, "{policy:?} {choice:?}");

@@ -111,7 +111,11 @@ fn frames_of_the_first_release_are_still_understood() {
     let mut expected = BTreeMap::new();
     for kind in 0..sample::KINDS {
         for number in 0..2 {
-            let message = sample::random(&mut rng, kind);
+            let mut message = sample::random(&mut rng, kind);
+            if let Message::News(news) = &mut message {
+                // Appended since.
+                news.approved.clear();
+            }
             let name = format!("{kind:02}-{:?}-{number}.bin", encode(&message).0);
             expected.insert(name, message);
         }

@@ -11,13 +11,14 @@ use clap_complete::Shell;
 
 use crate::cli::failure::{Failure, Number};
 use crate::cli::flags;
+use crate::cli::given::{count_failure, given, not_yet, one};
 use crate::cli::grammar::{FOLDERS, command};
 use crate::cli::listing::Listing;
 use crate::cli::operand::{self, Host, Operand};
+use crate::cli::question::{self, Question};
 use crate::cli::refused;
 use crate::engine::options::Options;
 use crate::model::path::escape;
-use crate::rules::conflict::Side;
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -57,22 +58,6 @@ pub enum Verb {
         /// How to show it.
         listing: Listing,
     },
-    /// `conflicts [ROOT]`.
-    Conflicts {
-        /// Only of this root.
-        root: Option<PathBuf>,
-        /// How to show it.
-        listing: Listing,
-    },
-    /// `resolve ID|PATH…`.
-    Resolve {
-        /// Ids of conflicts, or paths at which there are some.
-        targets: Vec<OsString>,
-        /// Which side stays.
-        how: Resolution,
-        /// How to show it.
-        listing: Listing,
-    },
     /// `versions PATH`.
     Versions {
         /// A path inside a root.
@@ -91,8 +76,8 @@ pub enum Verb {
     },
     /// `cat PATH@ID`.
     Cat(Versioned),
-    /// `status [FOLDER]`.
-    Status(StatusArgs),
+    /// A question about what is open, held, or behind.
+    Ask(Question),
     /// `init [--name NAME]`.
     Init {
         /// This node's name; else the host's.
@@ -133,32 +118,6 @@ pub struct Pair {
     pub two: Operand,
     /// All flags.
     pub options: Options,
-}
-
-/// What `status` shows.
-#[derive(Debug)]
-pub struct StatusArgs {
-    /// Only this folder.
-    pub folder: Option<String>,
-    /// `--check`: the line of a monitoring plugin.
-    pub check: bool,
-    /// `--watch`: again and again.
-    pub watch: bool,
-    /// How to show it.
-    pub listing: Listing,
-}
-
-/// What `resolve` does with a conflict.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Resolution {
-    /// `--local`, or `--take 1|2`: this side's content stays.
-    Take(Side),
-    /// `--newest`: the later content stays.
-    Newest,
-    /// `--both`: both stay, the loser beside the winner.
-    Both,
-    /// `--diff`: shows only.
-    Diff,
 }
 
 /// `PATH[@ID]`.
@@ -225,10 +184,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
             let root = operand::local(&one(given, "verify", "ROOT")?)?;
             Verb::Verify { root, deep: given.get_flag("deep"), listing: Listing::of(given)? }
         }
-        "conflicts" => {
-            Verb::Conflicts { root: at_most_one(given, "conflicts", "ROOT")?, listing: Listing::of(given)? }
-        }
-        "resolve" => resolve(given)?,
+        "conflicts" | "resolve" | "status" | "held" | "wait" => Verb::Ask(question::parse(name, given)?),
         "versions" => {
             not_yet(given, &["deleted"])?;
             let path = operand::local(&one(given, "versions", "PATH")?)?;
@@ -244,7 +200,6 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
             }
         }
         "cat" => cat(given)?,
-        "status" => Verb::Status(status(given)?),
         "init" => Verb::Init { name: given.get_one::<String>("name").cloned() },
         "id" => Verb::Id { toml: given.get_flag("toml") },
         "config" if given.subcommand_name() == Some("show") => Verb::ConfigShow,
@@ -257,21 +212,6 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     };
     let place = |name: &str| path_of(&matches, name);
     Ok(Invocation { config: place("config"), state_dir: place("state-dir"), verb })
-}
-
-fn status(matches: &ArgMatches) -> Result<StatusArgs, Failure> {
-    let (check, watch) = (matches.get_flag("check"), matches.get_flag("watch"));
-    let listing = Listing::of(matches)?;
-    if check && (watch || listing.json) {
-        let message = "--check is one line for a monitor, and goes with neither --watch nor --json";
-        return Err(Failure::usage(Number::Conflicting, message).fix("leave one out"));
-    }
-    let folder = match given(matches).as_slice() {
-        [] => None,
-        [folder] => Some(folder.to_string_lossy().into_owned()),
-        _ => return Err(count_failure("status", "at most one FOLDER")),
-    };
-    Ok(StatusArgs { folder, check, watch, listing })
 }
 
 /// Where in `argv` a node is asked for its folders, which is a verb without a word.
@@ -365,44 +305,6 @@ fn pair(verb: &'static str, matches: &ArgMatches) -> Result<Pair, Failure> {
     Ok(Pair { one, two, options })
 }
 
-fn resolve(matches: &ArgMatches) -> Result<Verb, Failure> {
-    not_yet(matches, &["merge"])?;
-    let targets = given(matches);
-    if targets.is_empty() {
-        return Err(
-            Failure::usage(Number::Usage, "csync resolve wants ID or PATH").fix("csync conflicts lists them")
-        );
-    }
-    let mut chosen: Vec<(&str, Resolution)> = [
-        ("local", Resolution::Take(Side::One)),
-        ("newest", Resolution::Newest),
-        ("both", Resolution::Both),
-        ("diff", Resolution::Diff),
-    ]
-    .into_iter()
-    .filter(|(flag, _)| matches.get_flag(flag))
-    .collect();
-    match matches.get_one::<String>("take").map(String::as_str) {
-        None => {}
-        Some("1") => chosen.push(("take", Resolution::Take(Side::One))),
-        Some("2") => chosen.push(("take", Resolution::Take(Side::Two))),
-        Some(peer) => {
-            let peer = escape(peer.as_bytes());
-            return Err(Failure::usage(Number::Value, format!("--take {peer}: there is no such peer"))
-                .fix("the peers of csync sync A B are called 1 and 2"));
-        }
-    }
-    match chosen.as_slice() {
-        [(_, how)] => Ok(Verb::Resolve { targets, how: *how, listing: Listing::of(matches)? }),
-        [] => Err(Failure::usage(Number::Usage, "csync resolve must be told which side stays")
-            .fix("add one of --local, --take 1|2, --newest, --both, or --diff to look first")),
-        [(first, _), (second, _), ..] => {
-            Err(Failure::usage(Number::Conflicting, format!("--{first} and --{second} exclude each other"))
-                .fix(format!("leave out --{first} or --{second}")))
-        }
-    }
-}
-
 fn cat(matches: &ArgMatches) -> Result<Verb, Failure> {
     let version = versioned(&one(matches, "cat", "PATH@ID")?)?;
     if version.id.is_none() {
@@ -424,40 +326,6 @@ fn versioned(operand: &OsStr) -> Result<Versioned, Failure> {
     };
     let path = operand::local(OsStr::from_bytes(path))?;
     Ok(Versioned { path, id: (!id.is_empty()).then_some(id) })
-}
-
-fn given(matches: &ArgMatches) -> Vec<OsString> {
-    matches.get_many::<OsString>("operands").into_iter().flatten().cloned().collect()
-}
-
-fn one(matches: &ArgMatches, verb: &str, wanted: &str) -> Result<OsString, Failure> {
-    let [operand] =
-        <[OsString; 1]>::try_from(given(matches)).map_err(|_given| count_failure(verb, wanted))?;
-    Ok(operand)
-}
-
-fn at_most_one(matches: &ArgMatches, verb: &str, wanted: &str) -> Result<Option<PathBuf>, Failure> {
-    match given(matches).as_slice() {
-        [] => Ok(None),
-        [operand] => operand::local(operand).map(Some),
-        [_, _, ..] => Err(count_failure(verb, &format!("at most one {wanted}"))),
-    }
-}
-
-fn count_failure(verb: &str, wanted: &str) -> Failure {
-    Failure::usage(Number::Usage, format!("csync {verb} wants {wanted}"))
-        .fix(format!("csync {verb} --help shows how"))
-}
-
-fn not_yet(matches: &ArgMatches, flags: &[&str]) -> Result<(), Failure> {
-    let given = |flag: &&&str| {
-        matches.value_source(flag).is_some_and(|source| source == clap::parser::ValueSource::CommandLine)
-    };
-    match flags.iter().find(given) {
-        Some(flag) => Err(Failure::usage(Number::Later, format!("--{flag} comes in a later version"))
-            .fix(format!("leave out --{flag}"))),
-        None => Ok(()),
-    }
 }
 
 /// Tells clap's error in the form of all others.

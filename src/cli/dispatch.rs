@@ -6,8 +6,10 @@ use crate::cli::args::{Invocation, Stop, Verb, parse};
 use crate::cli::conflict;
 use crate::cli::failure::{Exit, Failure, output_failure};
 use crate::cli::grammar::command;
+use crate::cli::held;
 use crate::cli::node;
 use crate::cli::pair;
+use crate::cli::question::Question;
 use crate::cli::remote;
 use crate::cli::render::Screen;
 use crate::cli::settings::Settings;
@@ -16,6 +18,7 @@ use crate::cli::status;
 use crate::cli::sync;
 use crate::cli::transfer;
 use crate::cli::version;
+use crate::cli::wait;
 
 /// Does what `argv`, program name first, asks for and returns what the process shall end with.
 pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
@@ -55,18 +58,27 @@ fn verb(invocation: Invocation, screen: &mut Screen) -> Result<Exit, Failure> {
         Verb::Sync(operands) => sync::run(&operands, &settings),
         Verb::Diff(operands) => pair::diff(&operands, &settings),
         Verb::Verify { root, deep, listing } => pair::verify(&root, deep, listing, &settings),
-        Verb::Conflicts { root, listing } => conflict::list(root.as_deref(), listing, &settings),
-        Verb::Resolve { targets, how, listing } => conflict::resolve(&targets, how, listing, &settings),
         Verb::Versions { path, listing } => version::list(&path, listing, &settings),
         Verb::Restore { version, to, listing } => {
             version::restore(&version, to.as_deref(), listing, &settings)
         }
         Verb::Cat(version) => version::cat(&version, &settings),
-        Verb::Status(args) => status::run(&args, &settings, screen),
+        Verb::Ask(question) => ask(&question, &settings, screen),
         Verb::Init { name } => node::init(&settings, name.as_deref(), screen),
         Verb::Id { toml } => node::id(&settings, toml, screen),
         Verb::ConfigCheck => node::config_check(&settings, screen),
         Verb::ConfigShow => node::config_show(&settings, screen),
         Verb::Completions(_) => Ok(Exit::Done),
+    }
+}
+
+fn ask(question: &Question, settings: &Settings, screen: &mut Screen) -> Result<Exit, Failure> {
+    match question {
+        Question::Status(args) => status::run(args, settings, screen),
+        Question::Conflicts { of, listing } => conflict::list(of.as_deref(), *listing, settings),
+        Question::Resolve { targets, how, listing } => conflict::resolve(targets, how, *listing, settings),
+        Question::Held { folder, listing } => held::list(folder.as_deref(), *listing, settings),
+        Question::Decide { approve, ids, listing } => held::decide(*approve, ids, *listing, settings),
+        Question::Wait(args) => wait::run(args, settings),
     }
 }

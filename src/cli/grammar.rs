@@ -49,8 +49,13 @@ fn transfer_verbs(root: Command) -> Command {
 fn version_verbs(root: Command) -> Command {
     let resolve = listing(verb("resolve", "Settle conflicts; what loses is kept as a version"))
         .arg(operands("ID|PATH", "Ids of conflicts, or paths"))
-        .arg(flag("local", "Side 1 stays"))
-        .arg(Arg::new("take").long("take").value_name("PEER").help("This side stays: 1 or 2"))
+        .arg(flag("local", "Our side stays; in a pair that is 1"))
+        .arg(
+            Arg::new("take")
+                .long("take")
+                .value_name("PEER")
+                .help("This side stays: a node; in a pair 1 or 2"),
+        )
         .arg(flag("newest", "The later content stays"))
         .arg(flag("both", "Both stay, one under a name of its own"))
         .arg(flag("diff", "Show how the sides differ, settle nothing"))
@@ -71,7 +76,10 @@ fn version_verbs(root: Command) -> Command {
             .arg(flag("deep", "Read every content again"))
             .arg(Arg::new("peer").long("peer").value_name("PEER").hide(true)),
     )
-    .subcommand(listing(verb("conflicts", "List open conflicts")).arg(operands("ROOT", "Only of this root")))
+    .subcommand(
+        listing(verb("conflicts", "List open conflicts"))
+            .arg(operands("FOLDER|PATH", "Only of this folder, or at this path")),
+    )
     .subcommand(resolve)
     .subcommand(
         listing(verb("versions", "List old versions"))
@@ -92,7 +100,19 @@ fn node_verbs(root: Command) -> Command {
         .arg(operands("FOLDER", "Only this one"))
         .arg(flag("check", "One line for a monitor; exit 0, 1, 2 or 3"))
         .arg(flag("watch", "Look again every other second"));
+    let held = listing(verb("held", "List what the delete guard holds; let it through, or undo it"))
+        .override_usage("csync held [FOLDER] [--json]\n       csync held approve|reject ID…")
+        .arg(operands("FOLDER", "Only of this folder"));
+    let wait = listing(verb("wait", "Wait until members hold all that this node has; exit 0 or 30"))
+        .arg(operands("FOLDER", "A folder of this node's csyncd"))
+        .arg(
+            Arg::new("for").long("for").value_name("PEER").action(ArgAction::Append).help("Only this member"),
+        )
+        .arg(flag("all", "All members that take from here, as without --for"))
+        .arg(Arg::new("timeout").long("timeout").value_name("DUR").help("Wait no longer, such as 30s"));
     root.subcommand(status)
+        .subcommand(held)
+        .subcommand(wait)
         .subcommand(
             listing(verb(FOLDERS, "List the folders of a csyncd that this node may see"))
                 .override_usage("csync HOST:: [--json] [--timeout SECONDS|DUR]")

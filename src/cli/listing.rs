@@ -73,6 +73,23 @@ pub struct ConflictRow {
     pub since: Timestamp,
 }
 
+/// Deletions that the guard holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldRow {
+    /// By which `held approve` and `held reject` take it.
+    pub id: String,
+    /// The folder's name.
+    pub folder: String,
+    /// The name of who deleted.
+    pub peer: String,
+    /// How many entries.
+    pub deletes: u64,
+    /// Of how many.
+    pub of: u64,
+    /// When the first of them was deleted.
+    pub since: Timestamp,
+}
+
 /// An old version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VersionRow {
@@ -129,6 +146,38 @@ fn side_json(side: &SideRow) -> Value {
         "mode": format!("{:04o}", side.mode),
         "deleted": side.deleted,
     })
+}
+
+/// Returns the JSON object of `held`.
+#[must_use]
+pub fn held_json(rows: &[HeldRow]) -> Value {
+    let row = |row: &HeldRow| {
+        json!({
+            "id": row.id,
+            "folder": escape(row.folder.as_bytes()),
+            "peer": escape(row.peer.as_bytes()),
+            "deletes": row.deletes,
+            "of": row.of,
+            "since": rfc3339(row.since),
+        })
+    };
+    json!({ "schema": SCHEMA, "held": rows.iter().map(row).collect::<Vec<_>>() })
+}
+
+/// Returns the table of `held`; `name` shows a name, escaped or raw.
+pub fn held_table(rows: &[HeldRow], name: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let mut cells =
+        vec![["ID", "FOLDER", "DELETED BY", "DELETES", "SINCE"].map(|head| head.as_bytes().to_vec())];
+    cells.extend(rows.iter().map(|row| {
+        [
+            escape(row.id.as_bytes()).into_bytes(),
+            name(row.folder.as_bytes()),
+            escape(row.peer.as_bytes()).into_bytes(),
+            format!("{} of {}", row.deletes, row.of).into_bytes(),
+            minute(row.since).into_bytes(),
+        ]
+    }));
+    table(&cells)
 }
 
 /// Returns the JSON object of `versions`.

@@ -148,10 +148,8 @@ const REFUSED: &[Refused] = &[
 ];
 
 /// Verbs that a later version has.
-const LATER_VERBS: &[&str] = &[
-    "run", "wait", "log", "why", "held", "prune", "role", "invite", "join", "pair", "peers", "folder",
-    "doctor",
-];
+const LATER_VERBS: &[&str] =
+    &["run", "log", "why", "prune", "role", "invite", "join", "pair", "peers", "folder", "doctor"];
 
 /// Adds every refused flag to `command`, hidden.
 #[must_use]

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use crate::cli::args::StatusArgs;
-use crate::cli::cause::chain;
-use crate::cli::failure::{Exit, Failure, Number, output_failure};
+use crate::cli::failure::{Exit, Failure, output_failure};
 use crate::cli::listing::table;
+use crate::cli::question::StatusArgs;
 use crate::cli::render::Screen;
+use crate::cli::served::{no_answer, no_folder, strange};
 use crate::cli::settings::Settings;
 use crate::cli::summary::{number, size};
-use crate::daemon::control::{AskError, ask};
+use crate::daemon::control::ask;
+use crate::daemon::question::Question;
 use crate::daemon::status::{FolderStatus, State, Status};
 use crate::model::path::escape;
 
@@ -49,40 +50,16 @@ fn out(screen: &mut Screen, bytes: &[u8]) -> Result<(), Failure> {
 
 /// What the daemon says, of one folder if one is named.
 fn asked(args: &StatusArgs, settings: &Settings) -> Result<Status, Failure> {
-    let answer = ask(&settings.control, "/status").map_err(|error| no_answer(&error))?;
-    let mut status = Status::parse(&answer).ok_or_else(|| {
-        Failure::usage(Number::Control, "csyncd answered what this csync does not understand")
-            .fix("bring csync and csyncd to the same release, and start csyncd again")
-    })?;
+    let answer = ask(&settings.control, &Question::Status).map_err(|error| no_answer(&error))?;
+    let mut status = Status::parse(&answer).ok_or_else(strange)?;
     if let Some(wanted) = &args.folder {
-        let known: Vec<String> = status.folders.iter().map(|folder| escape(folder.name.as_bytes())).collect();
+        let known: Vec<String> = status.folders.iter().map(|folder| folder.name.clone()).collect();
         status.folders.retain(|folder| folder.name == *wanted);
         if status.folders.is_empty() {
-            let message = format!("there is no folder {} on this node", escape(wanted.as_bytes()));
-            let fix = if known.is_empty() {
-                "it serves none".to_owned()
-            } else {
-                format!("it serves {}", known.join(", "))
-            };
-            return Err(Failure::new(Exit::Missing, Number::Missing, message).fix(fix));
+            return Err(no_folder(wanted, &known));
         }
     }
     Ok(status)
-}
-
-/// B45, B46.
-fn no_answer(error: &AskError) -> Failure {
-    let message = escape(chain(error).as_bytes());
-    let fix = match error {
-        AskError::NoDaemon { .. } => {
-            "systemctl start csyncd, or run csyncd; push, pull, sync and verify work without it"
-        }
-        AskError::NotAllowed { .. } => {
-            "ask as root, as the user of csyncd, or as a member of the group that control-group names"
-        }
-        AskError::BrokeOff { .. } | AskError::Unexpected { .. } => "look at the log of csyncd",
-    };
-    Failure::usage(Number::Control, message).fix(fix)
 }
 
 /// The line of a monitoring plugin, and what it ends with.

@@ -1,7 +1,8 @@
 //! The control socket, both ends: one small request of HTTP/1.1, one answer of JSON, and the connection ends.
 //!
-//! Whoever connects is looked up by the kernel's word for its user, not only by the socket's mode. A request has
-//! [`REQUEST_BYTES_MAX`] bytes and [`REQUEST_TIME`] in all, however it trickles in.
+//! Whoever connects is looked up by the kernel's word for its user, not only by the socket's mode. The head of a request
+//! has [`REQUEST_BYTES_MAX`] bytes, its body [`BODY_BYTES_MAX`], and both have [`REQUEST_TIME`] in all, however they
+//! trickle in.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,13 +13,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::daemon::question::{Question, Wrong, length, question, target};
 use crate::disk::clock::monotonic;
 use crate::disk::socket::{connect, is_member, peer_uid};
+use crate::model::path::escape;
 
-/// The longest request that is read.
+/// The longest head of a request that is read.
 pub const REQUEST_BYTES_MAX: usize = 8 * 1024;
+/// The longest body of a request that is read.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a request may take to come, and an answer to be fetched.
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How long a client waits for an answer that takes a look at a whole tree, or copies a file.
+const WORK_TIME: Duration = Duration::from_secs(600);
 /// Requests that are answered at once.
 const REQUESTS_MAX: usize = 16;
 /// The longest answer that a client believes in.
@@ -42,10 +49,23 @@ impl Admission {
 
 /// What a daemon answers.
 pub trait Answers: Send + Sync {
-    /// Returns the object of `GET /status`.
-    fn status(&self) -> Value;
+    /// Returns the object that answers `question`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn answer(&self, question: &Question) -> Result<Value, Problem>;
     /// Who may ask, as it is configured now.
     fn admission(&self) -> Admission;
+}
+
+/// Why a question is not answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The number of the answer: 404 where there is no such folder, 409 where a folder or a thing of it is not as the
+    /// question takes it to be, 410 where its root is not.
+    pub status: u16,
+    /// For people; one line.
+    pub text: String,
 }
 
 /// An answer: its number, and an object.
@@ -53,6 +73,18 @@ pub trait Answers: Send + Sync {
 struct Response {
     status: u16,
     body: Value,
+}
+
+impl From<Problem> for Response {
+    fn from(problem: Problem) -> Self {
+        Self::problem(problem.status, &problem.text)
+    }
+}
+
+impl From<Wrong> for Response {
+    fn from((status, text): Wrong) -> Self {
+        Self::problem(status, text)
+    }
 }
 
 impl Response {
@@ -68,14 +100,17 @@ impl Response {
             404 => "Not Found",
             405 => "Method Not Allowed",
             408 => "Request Timeout",
+            409 => "Conflict",
+            410 => "Gone",
+            411 => "Length Required",
+            413 => "Content Too Large",
             431 => "Request Header Fields Too Large",
             503 => "Service Unavailable",
             _ => "Internal Server Error",
         };
-        let allow = if self.status == 405 { "Allow: GET\r\n" } else { "" };
         let body = format!("{}\n", self.body);
         let head = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n",
+            "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             self.status,
             body.len()
         );
@@ -127,47 +162,50 @@ fn answer(stream: &UnixStream, answers: &dyn Answers) -> Response {
         }
         Err(error) => return Response::problem(403, &format!("cannot tell who asks: {error}")),
     }
-    match read_head(stream, monotonic() + REQUEST_TIME) {
-        Ok(head) => respond(&head, answers),
-        Err(refused) => refused,
-    }
+    asked(stream, monotonic() + REQUEST_TIME)
+        .and_then(|question| Ok(answers.answer(&question)?))
+        .map_or_else(|refused| refused, |body| Response { status: 200, body })
 }
 
-/// Returns the request up to the end of its head.
-fn read_head(mut stream: &UnixStream, until: Instant) -> Result<Vec<u8>, Response> {
-    let mut head = Vec::new();
+/// Returns what is asked, whole by `until`.
+fn asked(stream: &UnixStream, until: Instant) -> Result<Question, Response> {
+    let mut request = Vec::new();
+    let end = loop {
+        if let Some(at) = request.windows(END_OF_HEAD.len()).position(|window| window == END_OF_HEAD) {
+            break at + END_OF_HEAD.len();
+        }
+        if request.len() >= REQUEST_BYTES_MAX {
+            return Err(Response::problem(431, "the head of the request is longer than 8192 bytes"));
+        }
+        more(stream, until, &mut request)?;
+    };
+    let (head, mut body) = (request[..end].to_vec(), request.split_off(end));
+    let (verb, target) = target(&head)?;
+    let length = if verb == "POST" { length(&head)? } else { 0 };
+    if length > BODY_BYTES_MAX {
+        return Err(Response::problem(413, "the body of the request is longer than 65536 bytes"));
+    }
+    while body.len() < length {
+        more(stream, until, &mut body)?;
+    }
+    Ok(question(target, &body[..length])?)
+}
+
+/// Reads what comes next.
+fn more(mut stream: &UnixStream, until: Instant, into: &mut Vec<u8>) -> Result<(), Response> {
     let mut part = [0; 1024];
-    while !head.windows(END_OF_HEAD.len()).any(|window| window == END_OF_HEAD) {
-        if head.len() >= REQUEST_BYTES_MAX {
-            return Err(Response::problem(431, "the request is longer than 8192 bytes"));
-        }
-        let left = until.saturating_duration_since(monotonic());
-        let late = || Response::problem(408, "the request did not come in 5 s");
-        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-            return Err(late());
-        }
-        match stream.read(&mut part) {
-            Ok(0) => return Err(Response::problem(400, "the request is cut off")),
-            Ok(count) => head.extend_from_slice(&part[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_timeout) => return Err(late()),
-        }
+    let left = until.saturating_duration_since(monotonic());
+    let late = || Response::problem(408, "the request did not come in 5 s");
+    if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+        return Err(late());
     }
-    Ok(head)
-}
-
-/// The answer to the request with this head.
-fn respond(head: &[u8], answers: &dyn Answers) -> Response {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = std::str::from_utf8(line).unwrap_or_default().split(' ');
-    match (words.next(), words.next(), words.next(), words.next()) {
-        (Some(verb), Some(target), Some("HTTP/1.0" | "HTTP/1.1"), None) => match (verb, target) {
-            ("GET", "/status") => Response { status: 200, body: answers.status() },
-            (_, "/status") => Response::problem(405, "only GET is answered here"),
-            _ => Response::problem(404, "there is /status"),
-        },
-        _ => Response::problem(400, "wanted a request of HTTP/1.1, such as GET /status HTTP/1.1"),
+    match stream.read(&mut part) {
+        Ok(0) => return Err(Response::problem(400, "the request is cut off")),
+        Ok(count) => into.extend_from_slice(&part[..count]),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(_timeout) => return Err(late()),
     }
+    Ok(())
 }
 
 /// Writes the answer, if it is fetched; nobody is left to be told if not.
@@ -206,6 +244,12 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
+    /// It cannot answer that.
+    #[error("{}", problem.text)]
+    Refused {
+        /// What it said, escaped.
+        problem: Problem,
+    },
     /// It answered something else than was asked.
     #[error("csyncd at {} answered {answer}", path.display())]
     Unexpected {
@@ -216,11 +260,11 @@ pub enum AskError {
     },
 }
 
-/// Returns the object that the daemon at `path` answers to `GET target`.
+/// Returns the object that the daemon at `path` answers to `question`.
 ///
 /// # Errors
-/// No daemon listens there, it does not answer this user, or not in [`REQUEST_TIME`].
-pub fn ask(path: &Path, target: &str) -> Result<Vec<u8>, AskError> {
+/// No daemon listens there, it does not answer this user, not that, or not in time.
+pub fn ask(path: &Path, question: &Question) -> Result<Vec<u8>, AskError> {
     let broke = |source| AskError::BrokeOff { path: path.to_owned(), source };
     let mut stream = connect(path).map_err(|source| {
         let path = path.to_owned();
@@ -231,10 +275,16 @@ pub fn ask(path: &Path, target: &str) -> Result<Vec<u8>, AskError> {
         }
     })?;
     stream.set_write_timeout(Some(REQUEST_TIME)).map_err(broke)?;
-    let request = format!("GET {target} HTTP/1.1\r\nHost: csyncd\r\nConnection: close\r\n\r\n");
+    let (verb, target, body) = question.request();
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let (length, patience) =
+        (body.len(), if *question == Question::Status { REQUEST_TIME } else { WORK_TIME });
+    let request = format!(
+        "{verb} {target} HTTP/1.1\r\nHost: csyncd\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
     // A daemon that refuses this user answers before it has read anything; then the answer counts.
     let written = stream.write_all(request.as_bytes());
-    let answer = read_answer(&mut stream).map_err(broke)?;
+    let answer = read_answer(&mut stream, patience).map_err(broke)?;
     if answer.is_empty() {
         written.map_err(broke)?;
     }
@@ -246,17 +296,31 @@ pub fn ask(path: &Path, target: &str) -> Result<Vec<u8>, AskError> {
     let body = end.map(|end| answer[end + END_OF_HEAD.len()..].to_vec()).ok_or_else(unexpected)?;
     match answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
         Some(b"200") => Ok(body),
-        Some(b"403") => {
+        Some(number) => {
             let told = serde_json::from_slice::<Value>(&body).ok();
-            let why = told.as_ref().and_then(|told| told["error"].as_str()).unwrap_or("refused");
-            Err(AskError::NotAllowed { path: path.to_owned(), why: why.escape_debug().to_string() })
+            let why = told.as_ref().and_then(|told| told["error"].as_str()).map(escaped);
+            match (number, why) {
+                (b"403", why) => {
+                    let why = why.unwrap_or_else(|| "refused".to_owned());
+                    Err(AskError::NotAllowed { path: path.to_owned(), why })
+                }
+                (b"404" | b"409" | b"410" | b"500", Some(text)) => {
+                    let status = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok());
+                    Err(AskError::Refused { problem: Problem { status: status.unwrap_or(500), text } })
+                }
+                _ => Err(unexpected()),
+            }
         }
-        Some(_) | None => Err(unexpected()),
+        None => Err(unexpected()),
     }
 }
 
-fn read_answer(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(REQUEST_TIME))?;
+fn escaped(text: &str) -> String {
+    escape(text.as_bytes())
+}
+
+fn read_answer(stream: &mut UnixStream, patience: Duration) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(patience))?;
     let mut answer = Vec::new();
     match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
         // Whoever ends without having read the whole request resets the connection after its answer.
@@ -274,8 +338,14 @@ mod tests {
     struct Fixed(Admission);
 
     impl Answers for Fixed {
-        fn status(&self) -> Value {
-            json!({ "schema": 1, "node": "web1" })
+        fn answer(&self, question: &Question) -> Result<Value, Problem> {
+            if *question == Question::Status {
+                return Ok(json!({ "schema": 1, "node": "web1" }));
+            }
+            if *question == (Question::Look { folder: "web".to_owned() }) {
+                return Ok(json!({ "schema": 1, "seq": 7 }));
+            }
+            Err(Problem { status: 404, text: format!("no {question:?}") })
         }
 
         fn admission(&self) -> Admission {
@@ -302,15 +372,18 @@ mod tests {
         let mut stream = connect(path).unwrap();
         stream.write_all(request).ok();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let answer = read_answer(&mut stream).unwrap();
+        let answer = read_answer(&mut stream, REQUEST_TIME).unwrap();
         String::from_utf8(answer).unwrap()
     }
 
     #[test]
-    fn status_is_answered_and_nothing_else() {
+    fn questions_are_answered_and_nothing_else() {
         let (_home, path) = served(own());
-        assert_eq!(ask(&path, "/status").unwrap(), b"{\"node\":\"web1\",\"schema\":1}\n");
-        assert!(matches!(ask(&path, "/other"), Err(AskError::Unexpected { .. })));
+        assert_eq!(ask(&path, &Question::Status).unwrap(), b"{\"node\":\"web1\",\"schema\":1}\n");
+        let look = |folder: &str| ask(&path, &Question::Look { folder: folder.to_owned() });
+        assert_eq!(look("web").unwrap(), b"{\"schema\":1,\"seq\":7}\n");
+        let none = Problem { status: 404, text: "no Look { folder: \"other\" }".to_owned() };
+        assert!(matches!(look("other"), Err(AskError::Refused { problem }) if problem == none));
         let long = [b"GET /status HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 3 * REQUEST_BYTES_MAX]].concat();
         for (case, request, status) in [
             ("wrong verb", &b"POST /status HTTP/1.1\r\n\r\n"[..], "405"),
@@ -320,6 +393,10 @@ mod tests {
             ("no HTTP", b"hello\r\n\r\n", "400"),
             ("no text", b"\xff\xfe /status HTTP/1.1\r\n\r\n", "400"),
             ("too long (H62)", &long, "431"),
+            ("a body of unknown length", b"POST /look HTTP/1.1\r\n\r\n{}", "411"),
+            ("half a body", b"POST /look HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}", "400"),
+            ("too long a body", b"POST /look HTTP/1.1\r\nContent-Length: 65537\r\n\r\n", "413"),
+            ("a body that says nothing", b"POST /look HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "400"),
         ] {
             let answer = answered(&path, request);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{case}: {answer}");
@@ -330,10 +407,10 @@ mod tests {
     fn a_request_that_trickles_in_is_given_up_at_the_deadline() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         ours.write_all(b"GET /sta").unwrap();
-        let refused = read_head(&theirs, monotonic() + Duration::from_millis(20)).unwrap_err();
+        let refused = asked(&theirs, monotonic() + Duration::from_millis(20)).unwrap_err();
         assert_eq!(refused.status, 408);
         ours.write_all(b"tus").unwrap();
-        assert_eq!(read_head(&theirs, monotonic()).unwrap_err().status, 408, "the deadline is one for all");
+        assert_eq!(asked(&theirs, monotonic()).unwrap_err().status, 408, "the deadline is one for all");
     }
 
     #[test]
@@ -349,13 +426,16 @@ mod tests {
         }
         if effective_uid() != 0 {
             let (_home, path) = served(Admission { uid: effective_uid() + 1, gid: None });
-            assert!(matches!(ask(&path, "/status"), Err(AskError::NotAllowed { .. })));
+            assert!(matches!(ask(&path, &Question::Status), Err(AskError::NotAllowed { .. })));
         }
     }
 
     #[test]
     fn where_no_daemon_listens_that_is_told() {
         let home = tempfile::tempdir().unwrap();
-        assert!(matches!(ask(&home.path().join("control.sock"), "/status"), Err(AskError::NoDaemon { .. })));
+        assert!(matches!(
+            ask(&home.path().join("control.sock"), &Question::Status),
+            Err(AskError::NoDaemon { .. })
+        ));
     }
 }

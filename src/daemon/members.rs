@@ -16,9 +16,10 @@ use crate::daemon::workers::{Worker, Workers};
 use crate::disk::clock::monotonic;
 use crate::engine::far::error::FarError;
 use crate::engine::host::Host;
-use crate::engine::member::follow::{Overseer, follow};
+use crate::engine::member::follow::{Heard, Overseer, follow};
+use crate::engine::member::held::Plan;
 use crate::engine::member::leader::Leader;
-use crate::engine::report::{Held, MadeConflict, Skipped};
+use crate::engine::report::{MadeConflict, Skipped};
 use crate::model::key::PublicKey;
 use crate::model::path::escape;
 use crate::rules::conflict::{Policy, Side};
@@ -53,8 +54,8 @@ struct Wanted {
 pub struct Standing {
     /// It is connected, and its folder open.
     pub connected: bool,
-    /// What it deleted is held.
-    pub held: Option<Held>,
+    /// What is held of what it tells.
+    pub held: Vec<Plan>,
 }
 
 /// A member that is followed, shared with its thread.
@@ -64,6 +65,7 @@ struct Following {
     folders: Arc<Folders>,
     sessions: Arc<Sessions>,
     log: Arc<dyn Log>,
+    all: Weak<Workers<Place, Self>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -73,8 +75,8 @@ struct State {
     stopped: bool,
     /// Somebody believes that a call would be answered now.
     hurry: bool,
-    approved: bool,
     link: Option<Weak<Link>>,
+    heard: Weak<Heard>,
     standing: Standing,
 }
 
@@ -86,7 +88,7 @@ pub struct Members {
     folders: Arc<Folders>,
     sessions: Arc<Sessions>,
     log: Arc<dyn Log>,
-    following: Workers<Place, Following>,
+    following: Arc<Workers<Place, Following>>,
 }
 
 impl Members {
@@ -99,7 +101,7 @@ impl Members {
         log: Arc<dyn Log>,
     ) -> Self {
         let caller = Arc::new(Caller::new(identity));
-        Self { caller, folders, sessions, log, following: Workers::default() }
+        Self { caller, folders, sessions, log, following: Arc::default() }
     }
 
     /// Follows whom `grants` says to follow, and nobody else.
@@ -116,6 +118,7 @@ impl Members {
                 folders: Arc::clone(&self.folders),
                 sessions: Arc::clone(&self.sessions),
                 log: Arc::clone(&self.log),
+                all: Arc::downgrade(&self.following),
                 state: Mutex::default(),
                 changed: Condvar::new(),
             })?;
@@ -136,6 +139,12 @@ impl Members {
             one.state().hurry = true;
             one.changed.notify_all();
         }
+    }
+
+    /// Has what waits in the folder `name` looked at again: a person decided about it.
+    pub fn again(&self, name: &str) {
+        let all = self.following.list().into_iter();
+        all.filter(|one| one.wanted.folder == name).for_each(|one| one.again());
     }
 
     /// Parts with the members of the folder `name`, until it is taken over again.
@@ -202,6 +211,17 @@ impl Worker for Following {
 impl Following {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what waits of it looked at again, if something is held.
+    fn again(&self) {
+        let heard = {
+            let state = self.state();
+            state.heard.upgrade().filter(|_| !state.standing.held.is_empty())
+        };
+        if let Some(heard) = heard {
+            heard.again();
+        }
     }
 
     fn line(&self, level: Level, text: &str) -> Line {
@@ -282,7 +302,9 @@ impl Following {
             policy_of(policy, name, *is_pair)
         };
         let leader = Leader { key: *key, name: name.clone(), policy, side };
-        follow(&host, &link, control, &leader, self)
+        let heard = Arc::new(Heard::default());
+        self.state().heard = Arc::downgrade(&heard);
+        follow(&host, &link, control, &leader, self, &heard)
     }
 }
 
@@ -324,6 +346,10 @@ impl Overseer for Following {
 
     fn changed(&self, _leader: &Leader, entries: u64) {
         self.log.line(self.line(Level::Debug, "changes taken").with("entries", entries));
+        // What is held of another member may have been taken, or undone, by this.
+        let all = self.all.upgrade().map(|all| all.list()).unwrap_or_default();
+        let others = all.into_iter().filter(|one| one.wanted.folder == self.wanted.folder);
+        others.filter(|one| one.wanted.name != self.wanted.name).for_each(|one| one.again());
     }
 
     fn conflict(&self, _leader: &Leader, made: &MadeConflict) {
@@ -336,18 +362,11 @@ impl Overseer for Following {
         self.log.line(line.with("why", escape(skipped.why.as_bytes())));
     }
 
-    fn held(&self, _leader: &Leader, held: Option<Held>) {
-        let before = std::mem::replace(&mut self.state().standing.held, held);
-        if let Some(held) = held.filter(|held| before.is_none_or(|before| before.deletes != held.deletes)) {
-            let line = self.line(Level::Warning, "deletions held");
-            self.log.line(line.with("deletes", held.deletes).with("of", held.of));
+    fn held(&self, _leader: &Leader, held: Vec<Plan>) {
+        let before = std::mem::replace(&mut self.state().standing.held, held.clone());
+        for plan in held.iter().filter(|plan| !before.contains(plan)) {
+            let line = self.line(Level::Warning, "deletions held").with("id", plan.id).with("by", &plan.peer);
+            self.log.line(line.with("deletes", plan.deletes).with("of", plan.of));
         }
-        if held.is_none() {
-            self.state().approved = false;
-        }
-    }
-
-    fn is_approved(&self, _leader: &Leader) -> bool {
-        self.state().approved
     }
 }

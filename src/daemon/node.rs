@@ -1,14 +1,12 @@
 //! This node, as those who call it and those who ask about it see it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::config::settings::Folder;
-use crate::daemon::control::{Admission, Answers};
 use crate::daemon::folders::{Folders, no_such_folder};
 use crate::daemon::grants::{Caller, Grants, word};
 use crate::daemon::keepers::Keepers;
@@ -16,8 +14,8 @@ use crate::daemon::log::{Level, Line, Log};
 use crate::daemon::members::Members;
 use crate::daemon::sessions::{SessionId, Sessions};
 use crate::daemon::status::{FolderStatus, PeerStatus, State, Status};
-use crate::disk::socket::group_id;
 use crate::engine::serve::session::{Grant, Opener};
+use crate::model::entry::Digest;
 use crate::model::heard::heard;
 use crate::model::key::PublicKey;
 use crate::model::path::RelPath;
@@ -100,6 +98,12 @@ impl Node {
         *self.listen.write().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
+    /// The user whose daemon this is.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// What `key` is called: its name in the config, else the key.
     #[must_use]
     pub fn called(&self, key: &PublicKey) -> String {
@@ -131,7 +135,9 @@ impl Node {
         let health = self.folders.health(name).unwrap_or_default();
         let (sessions, writes) = self.sessions.visitors(name);
         let standing = |member: &str| self.members.standing(name, member).unwrap_or_default();
-        let held = grants.others(folder).filter(|member| standing(member).held.is_some()).count();
+        // The same deletions may be told by several members.
+        let held = grants.others(folder).flat_map(|member| standing(member).held);
+        let held = held.map(|plan| plan.id).collect::<BTreeSet<Digest>>().len();
         let state = match health.halted {
             Some((_, true)) => State::Halted,
             Some((_, false)) => State::Error,
@@ -176,16 +182,6 @@ impl Doorman for Node {
 
     fn name(&self, key: &PublicKey) -> Option<String> {
         self.grants().name(key).map(str::to_owned)
-    }
-}
-
-impl Answers for Node {
-    fn status(&self) -> Value {
-        self.status().to_json()
-    }
-
-    fn admission(&self) -> Admission {
-        Admission { uid: self.uid, gid: self.grants().config().control_group.as_deref().and_then(group_id) }
     }
 }
 

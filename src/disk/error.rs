@@ -155,6 +155,12 @@ impl DiskError {
         matches!(self.errno(), Some(Errno::NOSPC | Errno::DQUOT))
     }
 
+    /// Whether a quota, and not the disk, is used up.
+    #[must_use]
+    pub fn is_over_quota(&self) -> bool {
+        self.errno() == Some(Errno::DQUOT)
+    }
+
     /// Whether the file system is mounted read-only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {

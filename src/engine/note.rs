@@ -176,7 +176,8 @@ fn add(
     Ok(Conflicts::of(&me.db).put(&conflict)?)
 }
 
-fn id(path: &RelPath, one: &Loser, two: &Loser) -> Digest {
+/// Returns the name of the conflict between two contents of `path`.
+pub(crate) fn id(path: &RelPath, one: &Loser, two: &Loser) -> Digest {
     let stamped = |entry: &Loser| Stamped { value: entry.content.clone(), dot: entry.dot };
     conflict_id(path, &stamped(one), &stamped(two))
 }
@@ -186,14 +187,15 @@ fn shown_id(path: &RelPath, one: &Loser, two: &Loser) -> String {
 }
 
 /// Who wrote a content, as far as is known: ids of earlier states of a replica are nobody's now.
-fn label(me: &Replica, by: &str, dot: Dot) -> Result<String, StoreError> {
+pub(crate) fn label(me: &Replica, by: &str, dot: Dot) -> Result<String, StoreError> {
     if dot.replica == me.me {
         return Ok(me.name.clone());
     }
     Ok(Members::of(&me.db).name(dot.replica)?.unwrap_or_else(|| by.to_owned()))
 }
 
-fn as_entry(live: &Live) -> Loser {
+/// Returns a live content as one side of a conflict.
+pub(crate) fn as_entry(live: &Live) -> Loser {
     Loser {
         dot: live.content.dot,
         content: live.content.value.clone(),

@@ -85,7 +85,7 @@ pub fn pull<'a>(
     let mut pull = Pull::new(me, peer, supply, taking);
     match guard {
         Guard::Ask(limit, past) => {
-            let now = pull.toll()?;
+            let now = pull.toll(&mut |_lost| ())?;
             let past = if now.deletes > 0 { past } else { 0 };
             pull.judge(Toll { deletes: now.deletes + past, of: now.of + past, ..now }, limit);
         }
@@ -105,16 +105,19 @@ pub fn pull<'a>(
     Ok(())
 }
 
-/// Returns what the rows that wait at `me` would do to its root, in numbers.
+/// Returns what the rows that wait at `me` would do to its root, in numbers. `lost` is told each row that deletes.
 ///
 /// # Errors
 /// The database refuses.
-pub fn toll(me: &Replica, decider: Decider, scope: &Arc<Scope>) -> Result<Toll, EngineError> {
-    let (mut observer, mut report) = (Silent, Report::default());
-    let scope = Some(Arc::clone(scope));
-    let (observer, report) = (&mut observer, &mut report);
+pub fn toll(
+    me: &Replica,
+    decider: Decider,
+    scope: &Arc<Scope>,
+    lost: &mut dyn FnMut(&Row),
+) -> Result<Toll, EngineError> {
+    let (observer, report, scope) = (&mut Silent, &mut Report::default(), Some(Arc::clone(scope)));
     let taking = Taking { decider, guard: Guard::Passed, scope, part: Part::All, observer, report };
-    Pull::new(me, "", me, taking).toll()
+    Pull::new(me, "", me, taking).toll(lost)
 }
 
 /// Steps that the next waiting rows will come to, as far as can be told now, so that what they need can be brought
@@ -226,7 +229,7 @@ impl<'a> Pull<'a> {
     }
 
     /// What all that waits would do to the root.
-    fn toll(&mut self) -> Result<Toll, EngineError> {
+    fn toll(&mut self, lost: &mut dyn FnMut(&Row)) -> Result<Toll, EngineError> {
         let mut toll = Toll { of: self.me.index().live_count(), ..Toll::default() };
         self.each(|pull, path, theirs| {
             let Decision::Settle(all) = pull.decider.decide(path, theirs, pull, pull.me.seq() + 1)? else {
@@ -238,11 +241,11 @@ impl<'a> Pull<'a> {
                     && matches!(one.step, Step::Replace(_))
                     && decide::Index::ours(pull, &one.path)?
                         .is_some_and(|row| row.live().is_some_and(|live| live.content.value.size() > 0));
-                match one.step {
-                    Step::Remove if !moved => toll.deletes += 1,
-                    Step::Create(_) => toll.creates += 1,
-                    Step::Replace(_) if emptied => toll.deletes += 1,
-                    Step::Remove | Step::Replace(_) | Step::Adjust | Step::Nothing => {}
+                let deletes = one.step == Step::Remove && !moved || emptied;
+                toll.deletes += u64::from(deletes);
+                toll.creates += u64::from(matches!(one.step, Step::Create(_)));
+                if deletes {
+                    lost(&one.row);
                 }
             }
             Ok(())

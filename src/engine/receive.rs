@@ -68,24 +68,18 @@ pub fn overrule(me: &Replica) -> Result<(), EngineError> {
             let page = remote.page(last.as_ref(), PAGE)?;
             for (path, theirs) in &page {
                 let ours = index.get(path)?;
-                let dot = Dot { replica: me.me, counter: me.seq() + 1 };
-                let row = match &ours {
-                    Some(ours) if is_same(&ours.row, theirs) => continue,
-                    Some(ours) => {
-                        let mut vector = ours.row.vector.merged(&theirs.vector);
-                        vector.raise(dot);
-                        Row { vector, losers: Vec::new(), ..restamp(ours.row.clone(), dot) }
+                let record = match (ours, &theirs.state) {
+                    (Some(ours), _) if is_same(&ours.row, theirs) => continue,
+                    (Some(ours), _) => {
+                        let Record { row, seq, seen, residue } = insisted(me, ours, theirs);
+                        Record { row: Row { losers: Vec::new(), ..row }, seq, seen, residue }
                     }
-                    None => match &theirs.state {
-                        State::Live(live) => buried(theirs, live, dot, now),
-                        State::Deleted(_) => continue,
-                    },
-                };
-                let record = Record {
-                    row,
-                    seq: dot.counter,
-                    seen: ours.as_ref().and_then(|ours| ours.seen),
-                    residue: ours.is_some_and(|ours| ours.residue),
+                    (None, State::Live(live)) => {
+                        let dot = Dot { replica: me.me, counter: me.seq() + 1 };
+                        let row = buried(theirs, live, dot, now);
+                        Record { row, seq: dot.counter, seen: None, residue: false }
+                    }
+                    (None, State::Deleted(_)) => continue,
                 };
                 index.put(path, &record)?;
                 remote.remove(path)?;
@@ -99,6 +93,15 @@ pub fn overrule(me: &Replica) -> Result<(), EngineError> {
         me.save_seq()
     })?;
     Ok(())
+}
+
+/// Returns what is recorded here, under our next number, as a revision that knows `theirs` and wins over it.
+pub(crate) fn insisted(me: &Replica, ours: Record, theirs: &Row) -> Record {
+    let dot = Dot { replica: me.me, counter: me.seq() + 1 };
+    let mut row = restamp(ours.row, dot);
+    row.vector = row.vector.merged(&theirs.vector);
+    row.vector.raise(dot);
+    Record { row, seq: dot.counter, ..ours }
 }
 
 /// Whether both rows say the same of the disk, so that merging them is all there is to do.

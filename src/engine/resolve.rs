@@ -2,32 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use crate::disk::clock;
-use crate::disk::kept::Kept;
-use crate::disk::root::Root;
 use crate::engine::cycle::carry;
 use crate::engine::error::EngineError;
 use crate::engine::far::guest;
 use crate::engine::home::{home, look_into};
-use crate::engine::note;
 use crate::engine::pair;
 use crate::engine::replica::Replica;
 use crate::engine::report::{Report, Silent};
-use crate::engine::restore::{Place, RestoreError};
+use crate::engine::restore::RestoreError;
+use crate::engine::settle::{Choice, content, settle};
 use crate::engine::site::Opening;
 use crate::engine::state::{database_path, databases};
-use crate::model::entry::{Content, Digest};
+use crate::model::entry::Digest;
 use crate::model::path::RelPath;
-use crate::model::row::{Live, Loser, Record, Row, Seen, State};
-use crate::model::version::{Dot, VersionVector};
 use crate::rules::conflict::Side;
 use crate::store::conflicts::{Conflict, Conflicts};
 use crate::store::db::Database;
-use crate::store::error::StoreError;
 use crate::store::meta::{self, Meta};
-use crate::store::versions::Versions;
 
 /// An open conflict, and the pair it belongs to.
 #[derive(Clone, Debug)]
@@ -42,24 +34,23 @@ pub struct Open {
     pub guest: Option<(String, Side)>,
 }
 
-/// What a person decides.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Choice {
-    /// The content of this side stays.
-    Take(Side),
-    /// The later content stays.
-    Newest,
-    /// Both stay: the loser gets a name of its own beside the winner.
-    Both,
-}
-
 /// Returns the open conflicts of all pairs, or of those that the root or path `of` belongs to; in path order.
 ///
 /// # Errors
-/// The state cannot be read.
+/// The state cannot be read, or another process works with it.
 pub fn open(state: &Path, of: Option<&Path>) -> Result<Vec<Open>, EngineError> {
+    let (found, locked) = look(state, of)?;
+    locked.into_iter().next().map_or(Ok(found), |path| Err(EngineError::Locked { path, pid: None }))
+}
+
+/// Returns the same as far as nobody works with it, and the databases that somebody works with.
+///
+/// # Errors
+/// The state cannot be read.
+pub fn look(state: &Path, of: Option<&Path>) -> Result<(Vec<Open>, Vec<PathBuf>), EngineError> {
     let home = of.map(home).transpose()?;
     let mut found: BTreeMap<(RelPath, Digest), Open> = BTreeMap::new();
+    let mut locked = Vec::new();
     let ids = match &home {
         Some(home) => home.databases.clone(),
         None => databases(state)?,
@@ -69,7 +60,13 @@ pub fn open(state: &Path, of: Option<&Path>) -> Result<Vec<Open>, EngineError> {
         if !path.exists() {
             continue;
         }
-        let db = look_into(&path)?;
+        let db = match look_into(&path) {
+            Err(EngineError::Locked { path, .. }) => {
+                locked.push(path);
+                continue;
+            }
+            looked => looked?,
+        };
         let Some((first, second)) = roots(&db)? else {
             continue;
         };
@@ -85,7 +82,7 @@ pub fn open(state: &Path, of: Option<&Path>) -> Result<Vec<Open>, EngineError> {
             }
         }
     }
-    Ok(found.into_values().collect())
+    Ok((found.into_values().collect(), locked))
 }
 
 /// The roots of the pair that a database belongs to, in order.
@@ -128,9 +125,10 @@ fn sides(state: &Path, open: &Open, rehearsal: bool) -> Result<Vec<Replica>, Eng
 ///
 /// # Errors
 /// The pair cannot be opened, the content that shall stay is nowhere to be had, or the disk refuses.
-pub fn resolve(state: &Path, open: &Open, choice: Choice) -> Result<(), RestoreError> {
+pub fn resolve(state: &Path, open: &Open, choice: &Choice) -> Result<(), RestoreError> {
     let sides = sides(state, open, false)?;
-    let settled = settle(&sides, &open.conflict, choice);
+    let all: Vec<&Replica> = sides.iter().collect();
+    let settled = settle(&all, &open.conflict, Side::One.label(), choice);
     if let (Ok(()), [one, two]) = (&settled, &sides[..]) {
         let mut report = Report::default();
         carry(one, two, &open.conflict.path, &mut Silent, &mut report)?;
@@ -139,142 +137,17 @@ pub fn resolve(state: &Path, open: &Open, choice: Choice) -> Result<(), RestoreE
     settled
 }
 
-fn settle(sides: &[Replica], conflict: &Conflict, choice: Choice) -> Result<(), RestoreError> {
-    let Some(one) = sides.first() else { return Ok(()) };
-    let path = &conflict.path;
-    let wanted = wanted(conflict, choice);
-    if choice == Choice::Both
-        && let Some(beside) = note::beside(path, &conflict.loser.entry)
-    {
-        let other = &conflict.loser.entry;
-        let (source, at) = find(sides, path, other)?;
-        place(one)?.put_content(&beside, &source, &at, &other.content, &other.attributes)?;
-    }
-    let record = one.record(path).map_err(EngineError::from)?;
-    let seen = stand(sides, one, path, wanted, record.as_ref())?;
-    let pending = one.remote().get(path).map_err(EngineError::from)?;
-    let dot = Dot { replica: one.me, counter: one.seq() + 1 };
-    let rows = record.iter().map(|record| &record.row).chain(&pending);
-    let mut vector = rows.fold(VersionVector::new(), |vector, row| vector.merged(&row.vector));
-    vector.raise(dot);
-    let losers = record.map(|record| record.row.losers).unwrap_or_default();
-    let losers = losers.into_iter().filter(|loser| loser.dot != conflict.loser.entry.dot).collect();
-    let live = Live::new(wanted.content.clone(), wanted.attributes, dot, clock::now());
-    let row = Row { vector, state: State::Live(live), losers };
-    let new = Record { row, seq: dot.counter, seen, residue: false };
-    let written: Result<(), StoreError> = one.db.batch(|| {
-        one.advance(1);
-        one.index().put(path, &new)?;
-        one.remote().remove(path)?;
-        for side in sides {
-            Conflicts::of(&side.db).close(conflict.id)?;
-        }
-        one.save_seq()
-    });
-    Ok(written.map_err(EngineError::from)?)
-}
-
-/// The side of a conflict that shall stand at the path.
-fn wanted(conflict: &Conflict, choice: Choice) -> &Loser {
-    let (winner, loser) = (&conflict.winner, &conflict.loser);
-    let loser_is_later = loser.entry.attributes.mtime > winner.entry.attributes.mtime;
-    match choice {
-        Choice::Take(side) if loser.peer == side.label() && winner.peer != side.label() => &loser.entry,
-        Choice::Newest if loser_is_later => &loser.entry,
-        Choice::Take(_) | Choice::Newest | Choice::Both => &winner.entry,
-    }
-}
-
-/// Makes `wanted` stand at `path` of `one`, unless it does already. Returns what the disk says of it then.
-fn stand(
-    sides: &[Replica],
-    one: &Replica,
-    path: &RelPath,
-    wanted: &Loser,
-    record: Option<&Record>,
-) -> Result<Option<Seen>, RestoreError> {
-    let live = record.and_then(|record| record.row.live());
-    if live.is_some_and(|live| live.content.value == wanted.content) {
-        return Ok(record.and_then(|record| record.seen));
-    }
-    let (source, at) = find(sides, path, wanted)?;
-    let (stat, kept) = place(one)?.put_content(path, &source, &at, &wanted.content, &wanted.attributes)?;
-    if let (Some(kept), Some(live)) = (kept, live) {
-        let digest = matches!(live.content.value, Content::File { .. }).then(|| live.content.value.digest());
-        note::catalogue(&one.db, "you", path, &kept, digest, "resolved")?;
-    }
-    Ok(Some(Seen { stat, at: clock::now() }))
-}
-
-fn place(one: &Replica) -> Result<Place, RestoreError> {
-    let private = one.private.as_ref().ok_or_else(|| EngineError::Unknown {
-        what: format!("{} has no private directory", one.root.path().display()),
-        fix: "run csync sync once",
-    })?;
-    Ok(Place::new(&one.root, private, one.batch.clone()))
-}
-
-/// Where a content is to be had: live on one of the sides, or in one of the version stores. What has no bytes is made
-/// of what is known of it.
-fn find(sides: &[Replica], path: &RelPath, wanted: &Loser) -> Result<(Arc<Root>, RelPath), RestoreError> {
-    if let (Some(one), false) = (sides.first(), matches!(wanted.content, Content::File { .. })) {
-        return Ok((Arc::clone(&one.root), path.clone()));
-    }
-    for side in sides {
-        let record = side.record(path).map_err(EngineError::from)?;
-        if record.is_some_and(|r| r.row.live().is_some_and(|live| live.content.value == wanted.content)) {
-            return Ok((Arc::clone(&side.root), path.clone()));
-        }
-    }
-    for side in sides {
-        let Some(private) = &side.private else { continue };
-        let kept = Kept::new(Arc::clone(private));
-        let catalogue = Versions::of(&side.db);
-        let versions = catalogue.with_digest(wanted.content.digest());
-        for version in versions.map_err(EngineError::from)? {
-            if version.kind == wanted.content.kind()
-                && let Some(root) = kept.batch(version.batch.as_bytes())?
-                && root.stat(&version.place)?.is_some()
-            {
-                return Ok((Arc::new(root), version.place));
-            }
-        }
-    }
-    if let [_] = sides {
-        let what = format!("one of the contents of {path} is with the peer, and not here");
-        let fix = "csync sync brings it here; --conflict prefer:1, or prefer:2, lets a side win";
-        return Err(EngineError::Unknown { what, fix }.into());
-    }
-    let root = sides.first().map_or(Path::new(""), |one| one.root.path());
-    Err(RestoreError::NoVersion { path: root.join(path.to_string()), id: None })
-}
-
 /// Returns the bytes of both sides of a conflict, the first side's first; for `resolve --diff`.
 ///
 /// # Errors
 /// The pair cannot be opened, or a content is nowhere to be had.
 pub fn contents(state: &Path, open: &Open, most: u64) -> Result<[Vec<u8>; 2], RestoreError> {
-    use std::io::Read as _;
     let sides = sides(state, open, true)?;
-    let conflict = &open.conflict;
+    let sides: Vec<&Replica> = sides.iter().collect();
+    let Conflict { path, winner, loser, .. } = &open.conflict;
     let read = |side: Side| {
-        let entry =
-            if conflict.winner.peer == side.label() { &conflict.winner.entry } else { &conflict.loser.entry };
-        let mut bytes = Vec::new();
-        if let Content::Symlink(target) = &entry.content {
-            bytes.extend_from_slice(target);
-        } else if entry.content.is_dir() {
-            bytes.extend_from_slice(b"a directory\n");
-        } else {
-            let (root, at) = find(&sides, &conflict.path, entry)?;
-            let (file, _) = root.open_file(&at)?;
-            file.take(most).read_to_end(&mut bytes).map_err(|source| EngineError::State {
-                doing: "read",
-                path: root.path().join(at.to_string()),
-                source,
-            })?;
-        }
-        Ok::<_, RestoreError>(bytes)
+        let entry = if winner.peer == side.label() { &winner.entry } else { &loser.entry };
+        content(&sides, path, entry, most)
     };
     Ok([read(Side::One)?, read(Side::Two)?])
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
+
 /// The BLAKE3 digest of a file's bytes, 32 bytes.
 ///
 /// # Source
@@ -14,6 +16,12 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Returns the digest that these 64 hexadecimal digits are, in lower case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
     }
 
     /// Returns the first 16 hexadecimal digits, enough for people.

@@ -45,6 +45,18 @@ impl<'d> Members<'d> {
         Ok(found.pop())
     }
 
+    /// Returns all members that were ever met, by their numbers.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn all(&self) -> Result<Vec<Member>, StoreError> {
+        let sql = "SELECT key, number, replica, applied FROM member ORDER BY number";
+        self.db.query("read the members", sql, (), |fields| {
+            let (key, number) = (PublicKey(fields.get(0)?), fields.get(1)?);
+            Ok(Member { key, number, replica: ReplicaId(fields.get(2)?), applied: fields.get(3)? })
+        })
+    }
+
     /// Returns the member with `key`, which keeps `replica` now and is called `name`.
     ///
     /// What holds after: it has a number. Where it kept another replica before, nothing that was heard of that one

@@ -43,6 +43,8 @@ pub const TRUSTED: Key<bool> = Key::new("trusted");
 pub const CREATED: Key<Timestamp> = Key::new("created");
 /// The name of the folder.
 pub const FOLDER: Key<String> = Key::new("folder");
+/// Deletions of other replicas that a person let through, one replica a line.
+pub const APPROVED: Key<String> = Key::new("approved");
 
 /// All changes of ours up to this sequence are known to the peer, whose guest we are.
 pub const SENT: Key<u64> = Key::new("sent");

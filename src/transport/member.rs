@@ -53,6 +53,9 @@ pub struct Inline {
 /// Bytes of a content that comes along with its row.
 pub const INLINE_BYTES_MAX: usize = 32 << 10;
 
+/// Replicas whose deletions were let through, in one message.
+pub const APPROVED_MAX: usize = 256;
+
 /// Asks for contents that lost a conflict. Their ids on this stream are their places in `losers`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recover {

@@ -4,7 +4,7 @@ use crate::model::entry::Content;
 use crate::model::metadata::Attributes;
 use crate::model::path::RelPath;
 use crate::model::row::Row;
-use crate::model::version::ReplicaId;
+use crate::model::version::{Dot, ReplicaId};
 use crate::transport::member::{Ack, Follow, Inline, Join, Recover};
 
 /// One message: the body of one frame.
@@ -184,6 +184,8 @@ pub struct News {
     pub contents: Vec<Inline>,
     /// With the end of a pass: the nonce of the sender's present start.
     pub nonce: Option<[u8; 16]>,
+    /// Of each replica the last of the deletions that a person let through; at most [`APPROVED_MAX`](crate::transport::member::APPROVED_MAX).
+    pub approved: Vec<Dot>,
 }
 
 /// How far something is.

@@ -94,7 +94,9 @@ fn news(rng: &mut Rng) -> News {
         Inline { row, bytes }
     });
     let contents = contents.collect();
-    News { page, contents, nonce: rng.bool().then(|| [rng.u8(..); 16]) }
+    let last = |(row, listed): (u8, &Listed)| Dot { replica: ReplicaId([row; 16]), counter: listed.seq };
+    let approved = (0..5).zip(&page.rows).map(last).collect();
+    News { page, contents, nonce: rng.bool().then(|| [rng.u8(..); 16]), approved }
 }
 
 fn heard(rng: &mut Rng) -> Heard {

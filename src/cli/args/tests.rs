@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::options::{Backup, FilterArg, MaxDelete, Wire};
-use crate::rules::conflict::Policy;
+use crate::rules::conflict::{Policy, Side};
 
 fn parsed(line: &[&str]) -> Result<Invocation, Stop> {
     parse(std::iter::once("csync").chain(line.iter().copied()).map(OsString::from))
@@ -165,7 +165,14 @@ fn sync_takes_policies_and_sides_and_push_does_not() {
         (&["push", "--contimeout=5", "a", "nas::f"], "10 seconds"),
         (&["nas::", "more"], "one HOST::"),
         (&["versions", "nas::f"], "this machine"),
-        (&["wait", "--all"], "csync wait is not in this version"),
+        (&["log", "--since", "1h"], "csync log is not in this version"),
+        (&["wait", "--all"], "csync wait wants one FOLDER"),
+        (&["wait", "web", "web2"], "csync wait wants one FOLDER"),
+        (&["wait", "web", "--all", "--for", "web2"], "--for and --all"),
+        (&["wait", "web", "--timeout", "5"], "`5` is no duration"),
+        (&["held", "approve"], "want ID"),
+        (&["held", "one", "two"], "at most one FOLDER"),
+        (&["conflicts", "one", "two"], "at most one FOLDER"),
         (&["push", "--usermap=a:b", "--chown=c:d", "a", "b"], "--usermap"),
         (&["push", "--delete", "--no-r", "a", "b"], "--delete"),
     ] {

@@ -43,6 +43,7 @@ use crate::rules::scope::Scope;
 use crate::store::conflicts::Conflicts;
 use crate::store::meta;
 use crate::store::peer::{Peer, Peers};
+use crate::transport::message::Code;
 
 /// Rows read at a time.
 const PAGE: usize = 1000;
@@ -81,6 +82,10 @@ pub fn sync(job: &Job<'_>, observer: &mut dyn Observer) -> Result<Report, FarErr
     let begun = clock::now();
     let mut report = Report::default();
     let options = job.options;
+    if !job.far.prefix().is_root() && job.far.stat(&RelPath::root())?.is_none() {
+        let text = format!("there is no {} in the folder; push makes it", job.far.prefix());
+        return Err(FarError::Refused { peer: job.far.peer().to_owned(), code: Code::Missing, text });
+    }
     let me = open(job, observer)?;
     let peer = job.side.other().label();
     recover(&me, peer)?;

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use crate::disk::clock::{self, monotonic};
 use crate::engine::far::error::{FarError, unexpected};
 use crate::engine::host::Host;
+use crate::engine::member::held::Plan;
 use crate::engine::member::leader::Leader;
 use crate::engine::member::news::Hearing;
 use crate::engine::member::pass::Pass;
 use crate::engine::member::stock::Shelf;
 use crate::engine::replica::run_name;
-use crate::engine::report::{Held, MadeConflict, Skipped};
+use crate::engine::report::{MadeConflict, Skipped};
 use crate::model::path::RelPath;
 use crate::store::members::{Member, Members};
 use crate::store::peer::Peers;
@@ -46,10 +47,8 @@ pub trait Overseer: Sync {
     fn conflict(&self, leader: &Leader, made: &MadeConflict);
     /// Paths could not be settled, and are tried again; the same ones are told once.
     fn skipped(&self, leader: &Leader, skipped: &Skipped);
-    /// What the member deleted is held for a person (S14), or no longer.
-    fn held(&self, leader: &Leader, held: Option<Held>);
-    /// Whether a person let the deletions of the member through that are held.
-    fn is_approved(&self, leader: &Leader) -> bool;
+    /// What is held of what the member tells, for a person (S14); nothing, if it is no longer.
+    fn held(&self, leader: &Leader, held: Vec<Plan>);
 }
 
 /// Follows `leader` over `link`, whose `control` stream has seen nothing but the greeting, until the connection or the
@@ -65,23 +64,24 @@ pub fn follow(
     mut control: Channel,
     leader: &Leader,
     overseer: &dyn Overseer,
+    heard: &Heard,
 ) -> Result<(), FarError> {
     let opened = join(host, &mut control, leader)?;
     let (member, since) = meet(host, leader, &opened)?;
     overseer.connected(leader, true);
-    let (shelf, heard) = (Shelf::default(), Heard::default());
+    let shelf = Shelf::default();
     let hearing = Hearing::new(host, &shelf, &leader.name, (member.replica, member.number));
     let mut stream = link.channel()?;
     stream.send(&Message::Follow(Follow { since }))?;
     std::thread::scope(|scope| {
         let listener = scope.spawn(|| {
             // Also where it ends by a panic: nobody else would tell.
-            let _end = Ends(&heard);
-            listen(&mut stream, hearing, &heard, leader, overseer)
+            let _end = Ends(heard);
+            listen(&mut stream, hearing, heard, leader, overseer)
         });
         let mut settling =
             Settling { host, link, control: &mut control, leader, member: &member, shelf: &shelf };
-        let settled = settling.run(&heard, overseer);
+        let settled = settling.run(heard, overseer);
         link.close(Code::Done, "");
         // A panic there is a panic of this thread.
         let listened = listener.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -132,17 +132,19 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// How far the listener is.
-#[derive(Default)]
-struct Heard {
+/// How far the listener is; one for each connection.
+#[derive(Debug, Default)]
+pub struct Heard {
     state: Mutex<State>,
     told: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// Something waits that no pass has looked at.
     is_new: bool,
+    /// What waits is to be looked at again.
+    again: bool,
     /// The end of the last pass of the member that was heard whole.
     complete: Option<u64>,
     /// When anything was heard last.
@@ -153,6 +155,12 @@ struct State {
 impl Heard {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what waits looked at again now: a person decided about it, or another member told of it.
+    pub fn again(&self) {
+        self.state().again = true;
+        self.told.notify_all();
     }
 
     fn note(&self, waiting: u64, complete: Option<u64>) {
@@ -172,11 +180,12 @@ impl Heard {
     /// Waits for the end of a pass, at most for `patience`. Returns whether something new waits, and the sequence to be
     /// acknowledged when it is settled; `None` at the end of the connection.
     fn wait(&self, patience: Duration) -> Option<(bool, Option<u64>)> {
-        let quiet = |state: &mut State| state.complete.is_none() && !state.ended;
+        let quiet = |state: &mut State| state.complete.is_none() && !state.again && !state.ended;
         let waited = self.told.wait_timeout_while(self.state(), patience, quiet);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         let complete = state.complete.take();
-        let is_new = complete.is_some() && std::mem::take(&mut state.is_new);
+        let is_new =
+            complete.is_some() && std::mem::take(&mut state.is_new) || std::mem::take(&mut state.again);
         (!state.ended).then_some((is_new, complete))
     }
 
@@ -249,7 +258,6 @@ impl Settling<'_> {
         let at = (self.host.waiting(self.member.number)? > 0).then(monotonic);
         let mut again = Again { at, pause: RETRY_MIN, before: BTreeMap::new(), told: BTreeMap::new() };
         let mut is_silent = false;
-        let mut is_approved = false;
         loop {
             let until = again.at.map_or(LOOK, |at| at.saturating_duration_since(monotonic()));
             let Some((is_new, complete)) = heard.wait(until.min(LOOK)) else { return Ok(()) };
@@ -259,24 +267,22 @@ impl Settling<'_> {
             if std::mem::replace(&mut is_silent, heard.silence() > SILENCE) != is_silent {
                 overseer.connected(self.leader, !is_silent);
             }
-            let approves = overseer.is_approved(self.leader);
             let is_due = again.at.is_some_and(|at| at <= monotonic());
-            if is_new || is_due || approves && !is_approved {
-                self.pass(approves, &mut again, overseer)?;
+            if is_new || is_due {
+                self.pass(&mut again, overseer)?;
             }
-            is_approved = approves;
             if let Some(seq) = complete {
                 self.control.send(&Message::Ack(Ack { seq }))?;
             }
         }
     }
 
-    fn pass(&self, is_approved: bool, again: &mut Again, overseer: &dyn Overseer) -> Result<(), FarError> {
+    fn pass(&self, again: &mut Again, overseer: &dyn Overseer) -> Result<(), FarError> {
         let Self { host, link, leader, member, shelf, .. } = *self;
         host.replica().batch = run_name(clock::now());
-        let passed = Pass { host, link, leader, member, shelf }.run(is_approved)?;
+        let passed = Pass { host, link, leader, member, shelf }.run()?;
         let report = passed.report;
-        overseer.held(leader, report.held);
+        overseer.held(leader, passed.plans);
         report.conflicts.iter().for_each(|made| overseer.conflict(leader, made));
         let now: BTreeMap<RelPath, String> =
             report.skipped.iter().map(|one| (one.path.clone(), one.why.clone())).collect();

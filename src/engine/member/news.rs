@@ -5,13 +5,14 @@ use crate::engine::far::error::FarError;
 use crate::engine::far::owners::Owners;
 use crate::engine::far::unsent::tamed;
 use crate::engine::host::Host;
+use crate::engine::member::approved::Approved;
 use crate::engine::member::stock::Shelf;
 use crate::engine::replica::Replica;
 use crate::model::entry::{Content, Kind};
 use crate::model::metadata::Owner;
 use crate::model::path::RelPath;
 use crate::model::row::{Record, Row, State};
-use crate::model::version::{Causality, ReplicaId};
+use crate::model::version::{Causality, Dot, ReplicaId};
 use crate::store::error::StoreError;
 use crate::store::peer::{Peer, Peers};
 use crate::transport::message::{Listed, Names, News};
@@ -49,7 +50,7 @@ impl<'a> Hearing<'a> {
     /// # Errors
     /// A row is none that a peer may send, or the database refuses.
     pub(crate) fn take(&mut self, news: News) -> Result<(u64, Option<u64>), FarError> {
-        let News { page, contents, nonce } = news;
+        let News { page, contents, nonce, approved } = news;
         self.owners.learn(page.names);
         for content in contents {
             let row = usize::try_from(content.row).ok().and_then(|row| page.rows.get(row));
@@ -78,6 +79,7 @@ impl<'a> Hearing<'a> {
         held.peer.set(self.number);
         let mut waiting = 0;
         held.db.batch(|| {
+            self.approve(&held, &approved)?;
             for Listed { path, seq, row } in page.rows {
                 let row = kept_ours(held.record(&path)?.as_ref(), self.ours_in(row));
                 if path.is_root() {
@@ -100,6 +102,16 @@ impl<'a> Hearing<'a> {
             Ok(())
         })?;
         Ok((waiting, page.complete))
+    }
+
+    /// Lets through what a person on another member let through. Nobody lets its own deletions through.
+    fn approve(&self, held: &Replica, told: &[Dot]) -> Result<(), StoreError> {
+        let mut approved = Approved::of(held)?;
+        let mut is_new = false;
+        for dot in told.iter().filter(|dot| dot.replica != self.replica) {
+            is_new |= approved.add(*dot);
+        }
+        if is_new { approved.save(held) } else { Ok(()) }
     }
 
     /// Returns a row with the owners that it gets here, and without what no member is trusted with.

@@ -6,18 +6,23 @@ use std::sync::Arc;
 use crate::disk::clock;
 use crate::disk::leftover::clear;
 use crate::disk::stage::{Stage, Staged};
+use crate::engine::act::Crew;
 use crate::engine::far::error::FarError;
 use crate::engine::far::take::{Landing, TakeError, take};
 use crate::engine::host::{Holding, Host};
+use crate::engine::member::held::{Judged, Plan, judge};
 use crate::engine::member::leader::Leader;
 use crate::engine::member::stock::{Errand, Shelf, Stock};
-use crate::engine::prepare::{Failure, wants};
-use crate::engine::pull::{Draft, Guard, Part, Taking, draft, pull, toll};
-use crate::engine::report::{Held, Report, Silent, Skipped};
+use crate::engine::note;
+use crate::engine::planned::Planned;
+use crate::engine::prepare::{Failure, Supply as _, wants};
+use crate::engine::pull::{Draft, Guard, Part, Taking, draft, pull};
+use crate::engine::replica::Replica;
+use crate::engine::report::{Report, Silent, Skipped};
 use crate::engine::tools::Tools;
 use crate::model::path::RelPath;
+use crate::model::row::Loser;
 use crate::plan::decide::Decider;
-use crate::plan::guard::{Limit, Toll, allows, bound, empties_root};
 use crate::rules::scope::Scope;
 use crate::store::members::Member;
 use crate::store::versions::Versions;
@@ -44,20 +49,19 @@ pub(crate) struct Passed {
     /// Whether rows are left that may be settled by trying again. Others that wait are held, filtered out, or for a
     /// person to decide about.
     pub(crate) again: bool,
+    /// What the guard holds for a person.
+    pub(crate) plans: Vec<Plan>,
 }
 
 impl Pass<'_> {
-    /// Settles what waits. `approved` says that a person let through what the guard holds.
+    /// Settles what waits, as far as the guard (S14) lets it pass.
     ///
     /// # Errors
     /// The connection fails, our root is not what it was, or the database refuses. What fails on one path is in the
     /// report.
-    pub(crate) fn run(&self, approved: bool) -> Result<Passed, FarError> {
+    pub(crate) fn run(&self) -> Result<Passed, FarError> {
         let mut report = Report::default();
-        let limit = if approved { Limit::Approved } else { self.host.settings.hold_above };
-        let is_held = self.judge(limit, &mut report)?;
-        let guard =
-            || if is_held { Guard::Held } else { Guard::Ask(limit, self.host.recent(self.leader.key)) };
+        let mut judged = self.judge(&*self.hold()?)?;
         let stock = Stock::default();
         let mut after: Option<RelPath> = None;
         loop {
@@ -67,21 +71,32 @@ impl Pass<'_> {
             };
             let Some(upto) = draft.upto.clone() else { break };
             self.fetch(&draft, &stock, &mut report)?;
-            self.take(Part::Changes(after.as_ref(), &upto), guard(), &stock, &mut report)?;
+            if judged.guard == Guard::Passed && draft.steps.iter().any(Planned::empties) {
+                // They may have come since it was judged.
+                judged = self.judge(&*self.hold()?)?;
+            }
+            let held = self.hold()?;
+            self.take(&held, Part::Changes(after.as_ref(), &upto), &mut judged, &stock, &mut report)?;
+            drop(held);
             after = Some(upto);
+            self.catch_up(&stock, &mut report)?;
         }
-        if !is_held {
-            // What came since it was judged first is judged now.
-            self.take(Part::Removals, guard(), &stock, &mut report)?;
+        if judged.guard == Guard::Passed {
+            // What came since it was judged is judged now, and no more comes before it is done.
+            let held = self.hold()?;
+            judged = self.judge(&held)?;
+            if judged.guard == Guard::Passed {
+                self.take(&held, Part::Removals, &mut judged, &stock, &mut report)?;
+            }
         }
         let again = !report.skipped.is_empty();
-        if !again && report.held.is_none() {
+        if !again && judged.plans.is_empty() {
             self.shelf.clear();
             if let Some(private) = &self.host.replica().private {
                 clear(private, &self.leader.key);
             }
         }
-        Ok(Passed { report, again })
+        Ok(Passed { report, again, plans: judged.plans })
     }
 
     /// The replica, facing this member, and sure of its root.
@@ -92,28 +107,18 @@ impl Pass<'_> {
         Ok(held)
     }
 
-    fn decider(&self, held: &Holding<'_>) -> Decider {
+    /// Asks the guard about all that waits.
+    fn judge(&self, held: &Replica) -> Result<Judged, FarError> {
+        Ok(judge(self.host, held, self.member, self.decider(held))?)
+    }
+
+    fn decider(&self, held: &Replica) -> Decider {
         let Leader { policy, side, .. } = *self.leader;
         Decider { me: held.me, side, policy, now: clock::now() }
     }
 
     fn scope(&self) -> Arc<Scope> {
         Arc::clone(&self.host.settings.scope)
-    }
-
-    /// Asks the guard (S14) about all that waits, and about what the member deleted before. Returns whether it holds
-    /// back what is deleted.
-    fn judge(&self, limit: Limit, report: &mut Report) -> Result<bool, FarError> {
-        let held = self.hold()?;
-        let now = toll(&held, self.decider(&held), &self.scope())?;
-        let past = if now.deletes > 0 { self.host.recent(self.leader.key) } else { 0 };
-        let toll = Toll { deletes: now.deletes + past, of: now.of + past, ..now };
-        if allows(toll, limit) {
-            return Ok(false);
-        }
-        let (deletes, of, limit, empties) = (toll.deletes, toll.of, bound(toll, limit), empties_root(toll));
-        report.held = Some(Held { deletes, of, limit, empties });
-        Ok(true)
     }
 
     /// Brings here what the steps of `draft` need.
@@ -173,6 +178,33 @@ impl Pass<'_> {
         self.converse(errands, stage, &Message::Recover(Recover { losers }))
     }
 
+    /// Brings here what lost conflicts that the draft did not know of: a row may be told anew before it is taken.
+    fn catch_up(&self, stock: &Stock, report: &mut Report) -> Result<(), FarError> {
+        let Some(stage) = Tools::of(&self.host.replica()).map(|tools| tools.stage) else { return Ok(()) };
+        let (mut errands, mut missed) = (Vec::new(), Vec::new());
+        {
+            let held = self.hold()?;
+            for (path, loser) in stock.missed() {
+                if let Some(errand) = Errand::of_loser(&path, &loser)
+                    && Versions::of(&held.db).with_digest(errand.digest())?.is_empty()
+                {
+                    errands.push(errand);
+                    missed.push((path, loser));
+                }
+            }
+        }
+        errands.truncate(ITEMS_MAX);
+        let losers = errands.iter().map(|errand| (errand.path.clone(), errand.digest())).collect();
+        let asked = self.converse(errands, &stage, &Message::Recover(Recover { losers }))?;
+        let held = self.hold()?;
+        for ((path, loser), (errand, taken)) in missed.iter().zip(asked) {
+            let Ok(content) = taken else { continue };
+            stock.fill_lost(errand, content);
+            keep_lost(&held, &self.leader.name, stock, (path, loser), report)?;
+        }
+        Ok(())
+    }
+
     /// Asks the member for contents as they stand there.
     fn ask(&self, errands: Vec<Errand>, stage: &Stage) -> Result<Vec<Asked>, FarError> {
         let items = {
@@ -213,16 +245,42 @@ impl Pass<'_> {
     }
 
     /// Lets the replica take `part` of what waits.
-    fn take(&self, part: Part<'_>, guard: Guard, stock: &Stock, report: &mut Report) -> Result<(), FarError> {
-        let held = self.hold()?;
-        let (decider, scope, mut silent) = (self.decider(&held), Some(self.scope()), Silent);
-        let before = report.losses;
+    fn take(
+        &self,
+        held: &Replica,
+        part: Part<'_>,
+        judged: &mut Judged,
+        stock: &Stock,
+        report: &mut Report,
+    ) -> Result<(), FarError> {
+        let (decider, scope, mut silent) = (self.decider(held), Some(self.scope()), Silent);
+        let (before, guard) = (report.losses, judged.guard);
         let taking = Taking { decider, guard, scope, part, observer: &mut silent, report: &mut *report };
-        let taken = pull(&held, &self.leader.name, stock, taking);
+        let taken = pull(held, &self.leader.name, stock, taking);
         let losses = report.losses - before;
-        if losses > 0 {
-            self.host.deleted(self.leader.key, losses);
+        // What a person let through does not count against what comes next.
+        let counted = losses.saturating_sub(judged.through);
+        judged.through = judged.through.saturating_sub(losses);
+        if counted > 0 {
+            self.host.deleted(self.leader.key, counted);
         }
         Ok(taken?)
     }
+}
+
+/// Moves a content that lost at a path into the version store.
+fn keep_lost(
+    held: &Replica,
+    by: &str,
+    stock: &Stock,
+    (path, loser): (&RelPath, &Loser),
+    report: &mut Report,
+) -> Result<(), FarError> {
+    let (Some(tools), Some(record)) = (Tools::of(held), held.record(path)?) else { return Ok(()) };
+    let found = stock.lost(&tools.stage, path, loser);
+    let kept = Crew::new(held, by, stock, &mut Silent, report).kept(path, found);
+    if let Some(kept) = kept {
+        note::version(held, by, path, &kept, &loser.content, &record.row)?;
+    }
+    Ok(())
 }

@@ -64,6 +64,8 @@ pub(crate) struct Stock {
     staged: RefCell<BTreeMap<(RelPath, Digest), (Target, Staged)>>,
     /// Those that lost a conflict before we heard of it.
     lost: RefCell<BTreeMap<(RelPath, Digest), Staged>>,
+    /// Those that turned out to have lost only when their rows were taken.
+    missed: RefCell<Vec<(RelPath, Loser)>>,
 }
 
 /// A content that is to be brought here.
@@ -144,6 +146,11 @@ impl Stock {
         failed
     }
 
+    /// Returns, once, the contents that lost a conflict and were not at hand when their rows were taken.
+    pub(crate) fn missed(&self) -> Vec<(RelPath, Loser)> {
+        std::mem::take(&mut *self.missed.borrow_mut())
+    }
+
     /// Takes in a content that lost a conflict.
     pub(crate) fn fill_lost(&self, errand: Errand, staged: Staged) {
         self.lost.borrow_mut().insert((errand.path, errand.digest), staged);
@@ -167,7 +174,10 @@ impl Supply for Stock {
 
     fn lost(&self, _stage: &Stage, path: &RelPath, lost: &Loser) -> Result<Option<Staged>, Failure> {
         let Content::File { digest, .. } = lost.content else { return Ok(None) };
-        let Some(staged) = self.lost.borrow_mut().remove(&(path.clone(), digest)) else { return Ok(None) };
+        let Some(staged) = self.lost.borrow_mut().remove(&(path.clone(), digest)) else {
+            self.missed.borrow_mut().push((path.clone(), lost.clone()));
+            return Ok(None);
+        };
         staged.set_attributes(&lost.attributes, Which::ALL)?;
         Ok(flush_all(vec![staged], 1).pop().transpose()?)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::disk::apply::{ApplyError, Fate};
 use crate::disk::attributes::Which;
 use crate::disk::clock;
+use crate::disk::error::DiskError;
 use crate::disk::stage::StageError;
 use crate::engine::act::Crew;
 use crate::engine::error::EngineError;
@@ -445,8 +446,13 @@ fn refused(code: Code, text: &str) -> StepResult {
 
 /// Returns what a guest is told of a step that failed.
 pub(crate) fn told(failure: &Failure) -> StepResult {
-    let code = if failure.disk().is_some() {
+    let code = if failure.disk().is_some_and(DiskError::is_over_quota) {
+        Code::Quota
+    } else if failure.disk().is_some_and(|error| error.is_no_space() || error.is_read_only()) {
+        // Nothing more can be taken; another failure is one of its path alone.
         Code::Disk
+    } else if failure.disk().is_some() {
+        Code::Unacceptable
     } else if matches!(failure, Failure::Stage(StageError::Mismatch { .. })) {
         Code::Mismatch
     } else if matches!(failure, Failure::Apply(ApplyError::Changed { .. } | ApplyError::Taken { .. })) {
@@ -455,4 +461,26 @@ pub(crate) fn told(failure: &Failure) -> StepResult {
         Code::Internal
     };
     refused(code, &failure.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::error::Doing;
+
+    #[test]
+    fn only_a_disk_that_takes_nothing_more_ends_the_run_of_a_guest() {
+        let path = RelPath::new(b"a/file").unwrap();
+        for (case, errno, expected) in [
+            ("not ours to write", 13, Code::Unacceptable),
+            ("immutable", 1, Code::Unacceptable),
+            ("full", 28, Code::Disk),
+            ("read-only", 30, Code::Disk),
+            ("over quota", 122, Code::Quota),
+        ] {
+            let error = std::io::Error::from_raw_os_error(errno);
+            let told = told(&Failure::Disk(DiskError::io(Doing::Write, &path, &error)));
+            assert!(matches!(told, StepResult::Refused(Refuse { code, .. }) if code == expected), "{case}");
+        }
+    }
 }

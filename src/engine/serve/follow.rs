@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::engine::host::Host;
+use crate::engine::member::approved::Approved;
 use crate::engine::replica::Replica;
 use crate::engine::serve::error::ServeError;
 use crate::engine::serve::names::Told;
@@ -37,14 +38,14 @@ pub(crate) fn answer(visit: &Visit, channel: &mut Channel, follow: &Follow) -> R
     }
     let (host, mut told) = (&visit.host, Told::default());
     let nonce = host.nonce()?;
-    let mut since = follow.since;
+    let (mut since, mut approved) = (follow.since, Approved::default());
     // Also where somebody else has the replica for long: who hears nothing takes us for gone.
     let _working = channel.herald()?;
     loop {
         if since > 0 && deletes(&host.replica(), since)? >= DELETES_MIN {
             host.rest(DELETES_PAUSE, &visit.ended);
         }
-        since = pass(host, channel, (&mut told, nonce), since)?;
+        since = pass(host, channel, (&mut told, nonce), &mut approved, since)?;
         while !host.wait_beyond(since, PAUSE, &visit.ended) {
             if visit.ended.load(Ordering::Acquire) {
                 return Ok(());
@@ -60,14 +61,21 @@ fn deletes(replica: &Replica, since: u64) -> Result<usize, StoreError> {
     Ok(stones.filter(|stone| stone.moved_to.is_none()).count())
 }
 
-/// Sends what was recorded above `since`; returns the sequence up to which that is all.
+/// Sends what was recorded above `since`; returns the sequence up to which that is all. What a person let through goes
+/// before the rows that it is about, where it is not what was `approved` when it was last told.
 fn pass(
     host: &Host,
     channel: &mut Channel,
     (told, nonce): (&mut Told, Option<[u8; 16]>),
+    approved: &mut Approved,
     since: u64,
 ) -> Result<u64, ServeError> {
-    let upto = host.replica().seq();
+    let (upto, now) = {
+        let held = host.replica();
+        (held.seq(), Approved::of(&held)?)
+    };
+    let mut fresh = if now == *approved { Vec::new() } else { now.dots() };
+    *approved = now;
     let mut after: Option<RelPath> = None;
     loop {
         let (found, whole) = page(&host.replica(), since, after.as_ref())?;
@@ -77,8 +85,8 @@ fn pass(
             found.into_iter().map(|(path, Record { seq, row, .. })| Listed { path, seq, row }).collect();
         let names = told.news(rows.iter().map(|listed| &listed.row));
         let page = Page { rows, names, complete: whole.then_some(upto) };
-        let nonce = nonce.filter(|_| whole);
-        channel.send(&Message::News(News { page, contents, nonce }))?;
+        let (nonce, approved) = (nonce.filter(|_| whole), std::mem::take(&mut fresh));
+        channel.send(&Message::News(News { page, contents, nonce, approved }))?;
         if whole {
             return Ok(upto);
         }

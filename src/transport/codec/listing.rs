@@ -1,6 +1,7 @@
 //! Listings, and what became of changes: messages that carry rows.
 
 use crate::model::path::RelPath;
+use crate::model::version::{Dot, ReplicaId};
 use crate::transport::codec::control::{read_refuse, write_refuse};
 use crate::transport::codec::error::CodecError;
 use crate::transport::codec::reader::Reader;
@@ -9,7 +10,7 @@ use crate::transport::codec::values::{
     read_inner_path, read_names, read_path, read_seq, write_names, write_path,
 };
 use crate::transport::codec::writer::Writer;
-use crate::transport::member::{Follow, INLINE_BYTES_MAX, Inline};
+use crate::transport::member::{APPROVED_MAX, Follow, INLINE_BYTES_MAX, Inline};
 use crate::transport::message::{ITEMS_MAX, List, Listed, News, Outcome, PAGE_ROWS_MAX, Page, StepResult};
 
 const DONE: u64 = 0;
@@ -93,13 +94,16 @@ pub(crate) fn read_follow(reader: &mut Reader<'_>) -> Result<Follow, CodecError>
 }
 
 pub(crate) fn write_news(writer: &mut Writer, news: &News) {
-    writer.array(3);
+    writer.array(4);
     write_page(writer, &news.page);
     writer.list(&news.contents, |writer, content| {
         writer.array(2).uint(content.row).bytes(&content.bytes);
     });
     writer.option(news.nonce.as_ref(), |writer, nonce| {
         writer.bytes(nonce);
+    });
+    writer.list(&news.approved, |writer, dot| {
+        writer.array(2).bytes(&dot.replica.0).uint(dot.counter);
     });
 }
 
@@ -109,8 +113,17 @@ pub(crate) fn read_news(reader: &mut Reader<'_>) -> Result<News, CodecError> {
     let contents = fields
         .need(reader, |reader| reader.list("contents", PAGE_ROWS_MAX, |reader| read_inline(reader, &page)))?;
     let nonce = fields.may(reader, |reader| reader.exactly("a nonce"))?;
+    let approved = fields.may(reader, |reader| reader.list("approvals", APPROVED_MAX, read_approved))?;
     fields.end(reader)?;
-    Ok(News { page, contents, nonce })
+    Ok(News { page, contents, nonce, approved: approved.unwrap_or_default() })
+}
+
+fn read_approved(reader: &mut Reader<'_>) -> Result<Dot, CodecError> {
+    let mut fields = reader.fields("an approval")?;
+    let replica = ReplicaId(fields.need(reader, |reader| reader.exactly("a replica"))?);
+    let counter = fields.need(reader, read_seq)?;
+    fields.end(reader)?;
+    Ok(Dot { replica, counter })
 }
 
 fn read_inline(reader: &mut Reader<'_>, page: &Page) -> Result<Inline, CodecError> {
