@@ -146,10 +146,15 @@ pub(crate) const CASES: &[Case] = &[
         let sized = make("ok-x", Content::File { digest: Digest([1; 32]), size: 0x1234_5678_9abc });
         world.visitor().ask(&forged(&one(sized), &number_item(0x1234_5678_9abc), &number_item(1 << 63)))
     }),
-    Case("H40b", "a size of 2^62, which no disk has", Expected::One(End::Refused(Code::Disk)), |world| {
-        let sized = make("ok-x", Content::File { digest: Digest([1; 32]), size: 1 << 62 });
-        world.visitor().step(sized, &|_| whole(&[b"short"]))
-    }),
+    Case(
+        "H40b",
+        "a size of 2^62, which no disk has",
+        Expected::One(End::Refused(Code::Unacceptable)),
+        |world| {
+            let sized = make("ok-x", Content::File { digest: Digest([1; 32]), size: 1 << 62 });
+            world.visitor().step(sized, &|_| whole(&[b"short"]))
+        },
+    ),
     Case("H40c", "times beyond all", Expected::One(PROTOCOL), |world| {
         let mut dated = make("ok-x", Content::Dir);
         if let Act::Make { attributes, .. } = &mut dated.act {

@@ -67,10 +67,12 @@ pub fn follow(
     heard: &Heard,
 ) -> Result<(), FarError> {
     let opened = join(host, &mut control, leader)?;
+    // Before the cursor is read: what is rewound after it was ends this hearing.
+    let epoch = host.epoch();
     let (member, since) = meet(host, leader, &opened)?;
     overseer.connected(leader, true);
     let shelf = Shelf::default();
-    let hearing = Hearing::new(host, &shelf, &leader.name, (member.replica, member.number));
+    let hearing = Hearing::new(host, &shelf, &leader.name, &member, epoch);
     let mut stream = link.channel()?;
     stream.send(&Message::Follow(Follow { since }))?;
     std::thread::scope(|scope| {
@@ -80,7 +82,7 @@ pub fn follow(
             listen(&mut stream, hearing, heard, leader, overseer)
         });
         let mut settling =
-            Settling { host, link, control: &mut control, leader, member: &member, shelf: &shelf };
+            Settling { host, link, control: &mut control, leader, member: &member, shelf: &shelf, epoch };
         let settled = settling.run(heard, overseer);
         link.close(Code::Done, "");
         // A panic there is a panic of this thread.
@@ -240,6 +242,8 @@ struct Settling<'a> {
     leader: &'a Leader,
     member: &'a Member,
     shelf: &'a Shelf,
+    /// When everything is to be heard anew, this connection is over.
+    epoch: u64,
 }
 
 /// What could not be settled, and when it is tried again.
@@ -253,7 +257,6 @@ struct Again {
 impl Settling<'_> {
     /// Settles what is heard, again and again, and says so.
     fn run(&mut self, heard: &Heard, overseer: &dyn Overseer) -> Result<(), FarError> {
-        let epoch = self.host.epoch();
         // What an earlier connection left is tried at once.
         let at = (self.host.waiting(self.member.number)? > 0).then(monotonic);
         let mut again = Again { at, pause: RETRY_MIN, before: BTreeMap::new(), told: BTreeMap::new() };
@@ -261,7 +264,7 @@ impl Settling<'_> {
         loop {
             let until = again.at.map_or(LOOK, |at| at.saturating_duration_since(monotonic()));
             let Some((is_new, complete)) = heard.wait(until.min(LOOK)) else { return Ok(()) };
-            if !overseer.is_open(self.host) || self.host.epoch() != epoch {
+            if !overseer.is_open(self.host) || self.host.epoch() != self.epoch {
                 return Ok(());
             }
             if std::mem::replace(&mut is_silent, heard.silence() > SILENCE) != is_silent {

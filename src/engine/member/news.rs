@@ -14,6 +14,7 @@ use crate::model::path::RelPath;
 use crate::model::row::{Record, Row, State};
 use crate::model::version::{Causality, Dot, ReplicaId};
 use crate::store::error::StoreError;
+use crate::store::members::Member;
 use crate::store::peer::{Peer, Peers};
 use crate::transport::message::{Listed, Names, News};
 
@@ -32,16 +33,12 @@ pub(crate) struct Hearing<'a> {
 }
 
 impl<'a> Hearing<'a> {
-    /// Returns the hearing of a member that keeps `replica`, whose rows wait under `number`.
-    pub(crate) fn new(
-        host: &'a Host,
-        shelf: &'a Shelf,
-        peer: &'a str,
-        (replica, number): (ReplicaId, u32),
-    ) -> Self {
+    /// Returns the hearing of `member`, called `peer`, from the `epoch` of `host` in which its cursor was read.
+    pub(crate) fn new(host: &'a Host, shelf: &'a Shelf, peer: &'a str, member: &Member, epoch: u64) -> Self {
         let numeric = host.settings.owner != OwnerRule::ByName;
         let owners = Owners::new(numeric, Names::default());
-        Self { host, shelf, peer, replica, number, epoch: host.epoch(), owners, refused: Vec::new() }
+        let (replica, number) = (member.replica, member.number);
+        Self { host, shelf, peer, replica, number, epoch, owners, refused: Vec::new() }
     }
 
     /// Records what is new in `news`: durable when this returns. Returns how many rows wait on account of it, and the
