@@ -277,8 +277,8 @@ fn a_run_takes_up_what_the_daemon_still_holds_of_one_that_was_killed() {
     let mut csync = half_way(&field);
     csync.kill().expect("csync runs");
     csync.wait().expect("csync ends");
+    // The daemon holds the old session, or notices now that it is silent and keeps what came.
     let second = field.whole();
-    assert_eq!(staged(&to).len(), 1, "the daemon has not noticed");
     println!("Push of 40 MB, killed after 20 MB and begun again at once: the next run carried {second}");
     assert!(second < 24 * MB, "{second}");
     Snapshot::of(&from).agrees_with(&Snapshot::of(&to), ALL, "at once");
