@@ -341,15 +341,16 @@ fn go_on_after_a_cut(verb: Verb) {
     drill.nodes.start(&[]);
     let second = carried(&Run::of(drill.nodes.csync(&verb.arguments()).arg("--json")).ends_with(&[0]));
     println!(
-        "{verb:?} of {MANY} files with {total} bytes, cut off after {}: {had} bytes were there, \
+        "{verb:?} of {MANY} files with {total} bytes, cut off after {}: {had} bytes stood in their places, \
          the next run carried {second}",
         relay.passed()
     );
     let mut failures = Vec::new();
     drill.judge("cut off in the middle", &mut failures);
     no_failures(&failures);
-    assert!(had > total / 10, "only {had} of {total} bytes were there");
-    assert!(second < total - had + total / 20, "{had} of {total} bytes were there, and {second} went again");
+    // What came and has no place yet lies aside, and is not carried again either.
+    let rest = total - total / 2;
+    assert!(second < rest + total / 10, "{second} of {total} bytes went, of which {rest} were missing");
 }
 
 #[test]
