@@ -67,7 +67,7 @@ impl Sessions {
     }
 
     /// Ends every other connection of `key` that may change `folder` and whose peer is not there any more, as far as can be
-    /// told within [`SIGN_OF_LIFE`]; returns how many. A run that was cut off would otherwise go on changing the folder
+    /// told within a second; returns how many. A run that was cut off would otherwise go on changing the folder
     /// while the next one looks at it.
     ///
     /// What holds after: they are counted out, so that nothing more changes on their behalf, unless `patience` is over.

@@ -59,6 +59,6 @@ pub const APPROVED_MAX: usize = 256;
 /// Asks for contents that lost a conflict. Their ids on this stream are their places in `losers`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recover {
-    /// At most [`ITEMS_MAX`]: the path whose row names the loser, and its digest.
+    /// At most [`ITEMS_MAX`](crate::transport::message::ITEMS_MAX): the path whose row names the loser, and its digest.
     pub losers: Vec<(RelPath, Digest)>,
 }
